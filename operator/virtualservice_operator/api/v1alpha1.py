@@ -1,0 +1,298 @@
+"""
+RoutingPolicy v1alpha1: spec and status as pydantic models.
+
+The CRD is made from these models (crd.py), so each limit stands once. Blocks that policies merge have no schema
+default: a default written into every object could no longer be told from a choice.
+"""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DEVELOPER_NAME: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+HEADER_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_|~-]+$"
+# Istio ignores keys of these names: it takes them for parts of the request line (api.md 3.2, rule 11).
+RESERVED_HEADERS: Final = ("uri", "scheme", "method", "authority", "host")
+
+DnsLabel = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DNS_LABEL)]
+DeveloperName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DEVELOPER_NAME)]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317, pattern=LABEL_KEY)]
+LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=LABEL_VALUE)]
+
+
+def _rule(rule: str, message: str, **more: str) -> dict[str, str]:
+    return {"rule": rule, "message": message, **more}
+
+
+def _schema(**extra: Any) -> dict[str, Any]:
+    """Return schema extensions under their real names: list_type -> x-kubernetes-list-type."""
+    return {"x-kubernetes-" + key.replace("_", "-"): value for key, value in extra.items()}
+
+
+_SET = _schema(list_type="set")
+_ATOMIC = _schema(list_type="atomic")
+
+
+class Model(BaseModel):
+    """Frozen, camelCase outside, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class LabelSelectorRequirement(Model):
+    """One requirement of a label selector."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_schema(
+            validations=[
+                _rule(
+                    "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+                    "operators In and NotIn need values; Exists and DoesNotExist take none",
+                )
+            ]
+        )
+    )
+
+    key: LabelKey = Field(description="The label's key.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
+        description="How the label relates to `values`: In, NotIn, Exists or DoesNotExist."
+    )
+    values: Annotated[tuple[LabelValue, ...], Field(max_length=32)] | None = Field(
+        default=None, description="The values for In and NotIn; none for the others.", json_schema_extra=_ATOMIC
+    )
+
+
+class LabelSelector(Model):
+    """A label selector as everywhere in Kubernetes: all of its requirements must hold."""
+
+    model_config = ConfigDict(json_schema_extra=_schema(map_type="atomic"))
+
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] | None = Field(
+        default=None, description="Labels that must be there with exactly these values."
+    )
+    match_expressions: Annotated[tuple[LabelSelectorRequirement, ...], Field(max_length=16)] | None = Field(
+        default=None, description="Further requirements.", json_schema_extra=_ATOMIC
+    )
+
+
+class ServiceSelection(Model):
+    """Which Services of the policy's own namespace it governs."""
+
+    names: Annotated[tuple[DnsLabel, ...], Field(min_length=1, max_length=128)] | None = Field(
+        default=None,
+        description="Exact names. When absent, every eligible Service of the namespace, as far as `selector` allows.",
+        json_schema_extra=_SET,
+    )
+    excluded_names: Annotated[tuple[DnsLabel, ...], Field(max_length=128)] | None = Field(
+        default=None,
+        description="Exact names that are left out, whatever else selects them.",
+        json_schema_extra=_SET,
+    )
+    selector: LabelSelector | None = Field(
+        default=None, description="Labels of the Services; where `names` is set too, a Service must satisfy both."
+    )
+
+
+class Developer(Model):
+    """A developer and the namespaces that may hold their copies."""
+
+    name: DeveloperName = Field(description="How a request names this developer, for example as value of x-developer.")
+    namespaces: Annotated[tuple[DnsLabel, ...], Field(min_length=1, max_length=8)] | None = Field(
+        default=None,
+        description="Namespaces in order: the first that holds a usable copy takes the request, so "
+        "`[dev-alice, team-checkout]` means mine, else my team's, else the default. When absent: [name].",
+        json_schema_extra=_ATOMIC,
+    )
+
+
+class DevelopersFrom(Model):
+    """Developers that are found by the labels of namespaces."""
+
+    namespace_selector: LabelSelector | None = Field(
+        default=None, description="Which namespaces belong to developers. When absent: those that carry `nameLabel`."
+    )
+    name_label: LabelKey | None = Field(
+        default=None,
+        description="The namespace's label whose value is the developer's name. When absent: "
+        "virtualservice-operator.dev/developer. Where a namespace has no such label, or an empty one, its own name "
+        "counts, less `stripPrefix`.",
+    )
+    strip_prefix: Annotated[str, StringConstraints(min_length=1, max_length=62)] | None = Field(
+        default=None, description="Taken off the front of a namespace's name to get the developer's, for example dev-."
+    )
+
+
+class Match(Model):
+    """One way in which a request names its developer."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_schema(
+            validations=[
+                _rule(
+                    "self.name == self.name.lowerAscii()",
+                    "header names are lower case",
+                    messageExpression="'header names are lower case: write ' + self.name.lowerAscii()",
+                    fieldPath=".name",
+                ),
+                _rule(
+                    f"!(self.name.lowerAscii() in {list(RESERVED_HEADERS)})",
+                    f"{', '.join(RESERVED_HEADERS)} are parts of the request line, not headers: "
+                    "Istio would ignore this match; choose another header",
+                    fieldPath=".name",
+                ),
+                _rule(
+                    r"!has(self.value) || self.value.matches('\\{\\{ *(DeveloperName|DeveloperNamespace) *\\}\\}')",
+                    "value must contain {{ DeveloperName }} or {{ DeveloperNamespace }}, "
+                    "or all developers would share one match",
+                    fieldPath=".value",
+                ),
+            ]
+        )
+    )
+
+    type: Literal["Header"] = Field(description="Where the request names its developer: Header, a request header.")
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=HEADER_NAME)] = Field(
+        description="The header's name, in lower case."
+    )
+    match_type: Literal["Exact", "Prefix", "Regex"] | None = Field(
+        default=None,
+        description="How the header's value is compared: Exact, Prefix, or Regex (RE2, the whole value). When absent: "
+        "Exact. Values are case-sensitive.",
+    )
+    value: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
+        default=None,
+        description="The value to compare with. May use {{ ServiceName }}, {{ ServiceNamespace }}, {{ DeveloperName }} "
+        "and {{ DeveloperNamespace }} (the developer's first namespace), and must use one of the last two. In a Regex "
+        "they are escaped. When absent: {{ DeveloperName }}.",
+    )
+
+
+class RoutingPolicySpec(Model):
+    """What a RoutingPolicy asks for. An empty spec routes x-developer to every namespace labelled for a developer."""
+
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
+        default=0,
+        description="Where several policies govern a Service, the higher number goes first. Among equals, a policy that "
+        "names the Service goes before one that selects it by label, that before one that takes all; then the policy's "
+        "name decides.",
+        json_schema_extra={"format": "int32"},
+    )
+    services: ServiceSelection | None = Field(
+        default=None, description="Which Services of this namespace the policy governs. When absent: all eligible ones."
+    )
+    developers: Annotated[tuple[Developer, ...], Field(max_length=256)] | None = Field(
+        default=None,
+        description="The developers, by name.",
+        json_schema_extra=_schema(list_type="map", list_map_keys=["name"]),
+    )
+    developers_from: DevelopersFrom | None = Field(
+        default=None,
+        description="Developers found by the labels of namespaces, united with `developers`. When neither is set: "
+        "namespaces that carry the label virtualservice-operator.dev/developer.",
+    )
+    matches: Annotated[tuple[Match, ...], Field(min_length=1, max_length=8)] | None = Field(
+        default=None,
+        description="How a request names its developer; any one of these is enough. When absent: the header "
+        "x-developer equals the developer's name.",
+        json_schema_extra=_ATOMIC,
+    )
+
+    @model_validator(mode="after")
+    def _developers_are_unique(self) -> Self:
+        names = [developer.name for developer in self.developers or ()]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"developers: {repeated[0]!r} is listed twice; keep one entry")
+        return self
+
+
+class ConditionStatus(Model):
+    """One condition, as metav1.Condition."""
+
+    type: Annotated[str, StringConstraints(min_length=1, max_length=316)] = Field(
+        description="What the condition speaks of."
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="The generation of the spec this was said of.",
+        json_schema_extra={"format": "int64"},
+    )
+    last_transition_time: str = Field(
+        description="When `status` last changed.", json_schema_extra={"format": "date-time"}
+    )
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
+        description="Why, in one CamelCase word from the list in docs/status.md."
+    )
+    message: Annotated[str, StringConstraints(max_length=4096)] = Field(
+        description="Why, for a person, with the remedy."
+    )
+
+
+class ServiceStatus(Model):
+    """How one governed Service stands."""
+
+    name: str = Field(description="The Service's name.", max_length=63)
+    state: str = Field(
+        description="Programmed, PartiallyProgrammed, Overridden, Skipped, Frozen, Failed or Pending.", max_length=32
+    )
+    reason: str = Field(description="Why, in one CamelCase word from the list in docs/status.md.", max_length=64)
+    message: str | None = Field(default=None, description="Why, for a person, with the remedy.", max_length=256)
+    virtual_service_name: str | None = Field(
+        default=None, description="The VirtualService that was written for it.", max_length=253
+    )
+    developers: Annotated[tuple[str, ...], Field(max_length=8)] | None = Field(
+        default=None,
+        description="Developers whose requests this policy routes to their copy; the first eight.",
+        json_schema_extra=_ATOMIC,
+    )
+    omitted_developers: int | None = Field(
+        default=None, description="How many more there are.", json_schema_extra={"format": "int32"}
+    )
+
+
+def _count(description: str) -> Any:
+    return Field(default=None, description=description, json_schema_extra={"format": "int32"})
+
+
+class RoutingPolicyStatus(Model):
+    """What the operator has done about the policy."""
+
+    observed_generation: int | None = Field(
+        default=None,
+        description="The generation that is carried out in full; while it is behind, Reconciling is True.",
+        json_schema_extra={"format": "int64"},
+    )
+    services_ready: str | None = Field(
+        default=None, description="Programmed Services of those that can be, such as 11/12.", max_length=32
+    )
+    matched_services: int | None = _count("Services the policy governs, skipped ones included.")
+    programmed_services: int | None = _count("Services whose routing is as the policies want it.")
+    skipped_services: int | None = _count("Services that cannot or should not be routed; `services` says why.")
+    failed_services: int | None = _count("Services whose VirtualService could not be written; `services` says why.")
+    developers: int | None = _count("Developers the policy knows.")
+    developer_routes: int | None = _count("Pairs of Service and developer that are routed to a copy.")
+    conditions: Annotated[tuple[ConditionStatus, ...], Field(max_length=16)] | None = Field(
+        default=None,
+        description="Ready sums up Accepted (the spec is valid and allowed) and Programmed (the VirtualServices are "
+        "written). ResolvedRefs tells of namespaces and copies that could not be used. Conflicted, Reconciling and "
+        "Stalled are there only while they are True.",
+        json_schema_extra=_schema(list_type="map", list_map_keys=["type"]),
+    )
+    services: Annotated[tuple[ServiceStatus, ...], Field(max_length=64)] | None = Field(
+        default=None,
+        description="The governed Services, problems first; the first 64.",
+        json_schema_extra=_schema(list_type="map", list_map_keys=["name"]),
+    )
+    omitted_services: int | None = _count("How many more governed Services there are.")
+
+
+class RoutingPolicy(Model):
+    """Says which Services of its namespace are routed to developers' copies, and how a request names its developer."""
+
+    spec: RoutingPolicySpec = Field(description="What is asked for. `{}` is a complete policy.")
+    status: RoutingPolicyStatus | None = Field(default=None, description="What the operator has done about it.")

@@ -1,0 +1,94 @@
+"""`vso run`: the operator."""
+
+import asyncio
+import re
+
+import click
+
+from virtualservice_operator.controller.run import run_operator
+from virtualservice_operator.controller.telemetry import configure_logging
+from virtualservice_operator.core.resolution import PlanSettings
+from virtualservice_operator.kube.connection import Source
+from virtualservice_operator.kube.errors import ConfigurationError
+from virtualservice_operator.kube.informer import Timing
+from virtualservice_operator.settings import Settings
+
+_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def _domain(_context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not _DOMAIN.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is not a DNS domain; write for example cluster.local", param=parameter)
+    return value
+
+
+def _namespace(_context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not _LABEL.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is not a namespace's name", param=parameter)
+    return value
+
+
+@click.command(context_settings={"auto_envvar_prefix": "VSO", "show_default": True})
+@click.option("--kubeconfig", metavar="FILE", help="Kubeconfig; else $KUBECONFIG, the Pod's account, ~/.kube/config.")
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option("--log-format", type=click.Choice(["json", "text"]), default="json")
+@click.option("--cluster-domain", default="cluster.local", callback=_domain, help="Domain of Services' host names.")
+@click.option("--istio-namespace", default="istio-system", callback=_namespace, help="Istio's namespace; never routed.")
+@click.option(
+    "--namespace",
+    "operator_namespace",
+    envvar="POD_NAMESPACE",
+    default="virtualservice-operator",
+    callback=_namespace,
+    help="The operator's own namespace; never routed.",
+)
+@click.option("--host", default="0.0.0.0", help="Address for probes and metrics.")  # noqa: S104 - probes come from outside the Pod
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, help="Port for probes and metrics.")
+@click.option("--workers", type=click.IntRange(1, 64), default=8, help="Services reconciled at a time.")
+@click.option("--resync", type=click.FloatRange(1), default=600, help="Seconds between full lists.")
+@click.option("--policy-list", type=click.FloatRange(0.1), default=30, help="Seconds between lists of policies.")
+@click.option(
+    "--policy-delete-grace",
+    type=click.FloatRange(0),
+    default=5,
+    help="Seconds in which a deleted policy may come back before its routes are taken away.",
+)
+def run(  # noqa: PLR0913 - one parameter per flag
+    *,
+    kubeconfig: str | None,
+    context: str | None,
+    log_level: str,
+    log_format: str,
+    cluster_domain: str,
+    istio_namespace: str,
+    operator_namespace: str,
+    host: str,
+    port: int,
+    workers: int,
+    resync: float,
+    policy_list: float,
+    policy_delete_grace: float,
+) -> None:
+    """Run the operator until SIGTERM. Each flag can also be set as VSO_<FLAG>."""
+    configure_logging(log_level, log_format)
+    settings = Settings(
+        source=Source(kubeconfig, context),
+        plan=PlanSettings(cluster_domain, istio_namespace, operator_namespace),
+        timing=Timing(resync=resync),
+        host=host,
+        port=port,
+        workers=workers,
+        policy_list_interval=policy_list,
+        policy_delete_grace=policy_delete_grace,
+    )
+    try:
+        asyncio.run(run_operator(settings))
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
+    except ExceptionGroup as group:
+        configuration, others = group.split(ConfigurationError)
+        if configuration is None or others is not None:
+            raise
+        raise click.ClickException(str(configuration.exceptions[0])) from group

@@ -1,0 +1,114 @@
+"""One change of a plan carried out: the requests it takes, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from virtualservice_operator.api import names
+from virtualservice_operator.api.conditions import Reason
+from virtualservice_operator.controller.store import Store
+from virtualservice_operator.core.objects import Finding, VirtualService
+from virtualservice_operator.core.ownership import differs
+from virtualservice_operator.core.plan import Action, Change
+from virtualservice_operator.kube.client import KubeClient
+from virtualservice_operator.kube.decode import decode_virtual_service
+from virtualservice_operator.kube.errors import REASONS, ApiError, KubeError, Reaction, classify
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a change. `reaction` is None where it went through; `finding` is for the status."""
+
+    change: Change
+    reaction: Reaction | None = None
+    finding: Finding | None = None
+    retry_after: float | None = None
+
+
+async def carry_out(client: KubeClient, store: Store, change: Change) -> Outcome:
+    """Carry out one change; every answer enters the store, so that the watch's echo makes no second write."""
+    try:
+        await _ACTIONS[change.action](client, store, change)
+    except StoredOtherwise as error:
+        return Outcome(change, Reaction.REFUSED, Finding(Reason.APPLY_FAILED, str(error)))
+    except KubeError as error:
+        return _failed(change, error)
+    return Outcome(change)
+
+
+class StoredOtherwise(Exception):  # noqa: N818 - it says what happened
+    """The API server took the request and stored something else."""
+
+
+async def _create(client: KubeClient, store: Store, change: Change) -> None:
+    await _settle(client, store, change, await client.create_virtual_service(_document(change)))
+
+
+async def _update(client: KubeClient, store: Store, change: Change) -> None:
+    answer = await client.update_virtual_service(_document(change), _observed(change).uid)
+    await _settle(client, store, change, answer)
+
+
+async def _settle(client: KubeClient, store: Store, change: Change, answer: Mapping[str, Any]) -> None:
+    """Enter the answer; where somebody added fields that an apply leaves alone, replace the whole spec once."""
+    document, written = _document(change), decode_virtual_service(answer)
+    if differs(document, written) is not None:
+        version = answer["metadata"]["resourceVersion"]
+        answer = await client.replace_virtual_service_spec(change.target, document["spec"], version)
+        written = decode_virtual_service(answer)
+    store.put(written)
+    remaining = differs(document, written)
+    if remaining is not None:
+        raise StoredOtherwise(
+            f"VirtualService {change.target} is not stored as it was sent ({remaining}): is Istio's CRD older than "
+            "1.22, or does a webhook change it?"
+        )
+
+
+async def _delete(client: KubeClient, store: Store, change: Change) -> None:
+    observed = _observed(change)
+    await client.delete_virtual_service(observed)
+    store.forget_deleted(observed)
+
+
+async def _release(client: KubeClient, store: Store, change: Change) -> None:
+    stored = await client.get_virtual_service(change.target)
+    owners = [owner for owner in stored["metadata"].get("ownerReferences") or () if owner.get("kind") != names.KIND]
+    store.put(decode_virtual_service(await client.release_virtual_service(_observed(change), owners)))
+
+
+_ACTIONS = {Action.CREATE: _create, Action.UPDATE: _update, Action.DELETE: _delete, Action.RELEASE: _release}
+
+
+def _failed(change: Change, error: KubeError) -> Outcome:
+    reaction = classify(error)
+    reason = REASONS.get(reaction)
+    finding = Finding(reason, _message(change, reaction, error)) if reason is not None else None
+    return Outcome(change, reaction, finding, error.retry_after if isinstance(error, ApiError) else None)
+
+
+def _message(change: Change, reaction: Reaction, error: KubeError) -> str:
+    match reaction:
+        case Reaction.FORBIDDEN:
+            return (
+                f"the operator may not {change.action} VirtualServices in {change.target.namespace}; grant it: "
+                f"kubectl apply -k kustomize/base ({error})"
+            )
+        case Reaction.NOT_INSTALLED:
+            return "VirtualServices are not known to this cluster; install Istio 1.22 or later"
+        case Reaction.DENIED:
+            return f"admission refuses VirtualService {change.target}: {error}"
+        case _:
+            return f"cannot {change.action} VirtualService {change.target}: {error}"
+
+
+def _document(change: Change) -> dict[str, Any]:
+    if change.document is None:
+        raise ValueError(f"{change.action} of {change.target} has no document")
+    return change.document
+
+
+def _observed(change: Change) -> VirtualService:
+    if change.observed is None:
+        raise ValueError(f"{change.action} of {change.target} starts from nothing observed")
+    return change.observed

@@ -1,0 +1,187 @@
+"""
+RoutingPolicies: kopf's stream, and a list of ours beside it.
+
+kopf runs in a thread with a loop of its own, because a 404, a 401 or an unexpected ERROR event ends `kopf.operator()`,
+which then cancels tasks it did not start. It gets `on.event` only: every other kind of handler writes annotations or
+finalizers to what it watches. The list finds what kopf's stream missed: kopf gives no "list complete" and reports no
+deletion that happened while its watch was broken (docs/adr/0001).
+"""
+
+import asyncio
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import kopf
+
+from virtualservice_operator.api import names
+from virtualservice_operator.core.objects import Key, Policy
+from virtualservice_operator.kube.client import KubeClient
+from virtualservice_operator.kube.connection import Source
+from virtualservice_operator.kube.decode import decode_policy
+from virtualservice_operator.kube.errors import ConfigurationError, KubeError
+from virtualservice_operator.kube.informer import Sink, list_objects
+
+logger = logging.getLogger(__name__)
+
+_RESTART_SECONDS: Final = 2.0
+_DELIVERY_SECONDS: Final = 10.0
+
+
+class PolicyStream:
+    """Feeds a sink with RoutingPolicies. `run` ends only by cancellation, and takes kopf's thread with it."""
+
+    def __init__(self, client: KubeClient, source: Source, sink: Sink, interval: float) -> None:
+        self._client = client
+        self._source = source
+        self._sink = sink
+        self._interval = interval
+        self._delivered: dict[Key, int] = {}
+        self._overdue: dict[Key, float] = {}
+        self._list_now = asyncio.Event()
+
+    async def run(self) -> None:
+        """List for ever; keep kopf watching while the kind is installed."""
+        thread: KopfThread | None = None
+        try:
+            while True:
+                listed = await self._list()
+                if listed is not None and thread is not None and (not thread.is_alive or self._is_overdue(listed)):
+                    await thread.stop()
+                    thread = None
+                if listed is not None and thread is None:
+                    self._delivered.clear()
+                    self._overdue.clear()
+                    thread = KopfThread(self._source, self._deliver, self._list_now.set)
+                await self._pause(_RESTART_SECONDS if listed is None else self._interval * random.uniform(0.8, 1.0))  # noqa: S311 - only spreads load
+        finally:
+            if thread is not None:
+                await thread.stop()
+
+    async def _list(self) -> dict[Key, int] | None:
+        try:
+            items, version = await list_objects(self._client, Policy)
+        except KubeError as error:
+            self._sink.report(Policy, error)
+            return None
+        self._sink.report(Policy, None)
+        self._sink.replace_all(Policy, items, version)
+        return {item.key: item.version for item in items}
+
+    def _is_overdue(self, listed: Mapping[Key, int]) -> bool:
+        """Tell whether the list knows something that kopf has not delivered for ten seconds."""
+        now = asyncio.get_running_loop().time()
+        missing = [key for key, version in listed.items() if self._delivered.get(key, 0) < version]
+        self._overdue = {key: self._overdue.get(key, now) for key in missing}
+        overdue = any(now - since > _DELIVERY_SECONDS for since in self._overdue.values())
+        if overdue:
+            logger.warning("kopf has not delivered a RoutingPolicy that the list shows; its watch is started anew")
+        return overdue
+
+    def _deliver(self, kind: str | None, raw: Mapping[str, Any]) -> None:
+        """Take one event of kopf's, in our loop."""
+        item = decode_policy(raw)
+        self._delivered[item.key] = item.version
+        if kind == "DELETED":
+            self._sink.drop(item)
+        else:
+            self._sink.put(item)
+
+    async def _pause(self, seconds: float) -> None:
+        self._list_now.clear()
+        try:
+            await asyncio.wait_for(self._list_now.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+class KopfThread:
+    """kopf watching our kind in a thread. `ended` is called in our loop when it ends by itself."""
+
+    def __init__(
+        self, source: Source, deliver: Callable[[str | None, Mapping[str, Any]], None], ended: Callable[[], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._source = source
+        self._deliver = deliver
+        self._ended = ended
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether kopf still runs."""
+        return self._thread.is_alive()
+
+    async def stop(self) -> None:
+        """Ask kopf to stop and wait for its thread, up to seven seconds."""
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join, 7)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=self._registry(),
+                    settings=_settings(),
+                    clusterwide=True,
+                    standalone=True,
+                    stop_flag=self._stop,
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started anew
+            logger.warning("kopf ended (%s); it is started anew", error)
+        if not self._stop.is_set():
+            self._loop.call_soon_threadsafe(self._ended)
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        async def login(**_: Any) -> kopf.ConnectionInfo:
+            return await _login(self._source)
+
+        @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)
+        def hand_over(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+            self._loop.call_soon_threadsafe(self._deliver, type, dict(body))
+
+        return registry
+
+
+async def _login(source: Source) -> kopf.ConnectionInfo:
+    """Return the same connection as everything else uses; without this kopf would look for one itself."""
+    try:
+        connection = await source.load()
+    except ConfigurationError as error:
+        raise kopf.LoginError(str(error)) from error
+    scheme, _, token = (connection.token or "").partition(" ")
+    certificate, key = connection.certificate or (None, None)
+    return kopf.ConnectionInfo(
+        server=connection.server,
+        ca_path=connection.ca_file,
+        insecure=not connection.verify,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=certificate,
+        private_key_path=key,
+    )
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # Events are ours, on transitions only
+    settings.persistence.finalizer = f"{names.GROUP}/kopf"  # never set; kopf strips the default one where it sees it
+    settings.scanning.disabled = True  # our list has seen the kind; scanning needs rights on CRDs
+    settings.peering.standalone = True
+    settings.watching.chunk_size = 500
+    settings.watching.connect_timeout = 10
+    settings.watching.server_timeout = 600
+    settings.watching.inactivity_timeout = 75
+    settings.queueing.idle_timeout = 0.1
+    settings.queueing.batch_window = 0.05
+    settings.process.ultimate_exiting_timeout = None
+    settings.networking.error_backoffs = [0.5, 1, 2, 4]
+    return settings

@@ -1,0 +1,96 @@
+"""
+A queue of keys: each at most once, fair between namespaces, with delays.
+
+    add ----> waiting (round robin over namespaces) --get--> active --done--> gone
+               ^                                      |
+               +------ added again while active ------+
+    add_after: joins `waiting` when its time has come; an earlier time replaces a later one
+
+After client-go's util/workqueue, with the fairness added: ten thousand Services of one namespace must not make the
+single change of another wait.
+"""
+
+import asyncio
+import heapq
+from collections import OrderedDict, deque
+
+from virtualservice_operator.core.objects import Key
+
+
+class KeyQueue:
+    """Hands each key to one worker at a time. All calls come from one event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, deque[Key]] = OrderedDict()
+        self._known: set[Key] = set()
+        self._active: set[Key] = set()
+        self._again: set[Key] = set()
+        self._later: list[tuple[float, Key]] = []
+        self._due: dict[Key, float] = {}
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Return how many keys wait to be worked on now."""
+        return len(self._known)
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing waits now and nothing is being worked on; delayed keys do not count."""
+        return not self._known and not self._active
+
+    def add(self, key: Key) -> None:
+        """Mark a key; marks made while it waits merge, and one made while it is active brings it back."""
+        self._due.pop(key, None)
+        if key in self._active:
+            self._again.add(key)
+        elif key not in self._known:
+            self._known.add(key)
+            self._waiting.setdefault(key.namespace, deque()).append(key)
+            self._wake.set()
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Mark a key after a while, unless it is marked before then."""
+        due = asyncio.get_running_loop().time() + seconds
+        if key not in self._due or due < self._due[key]:
+            self._due[key] = due
+            heapq.heappush(self._later, (due, key))
+            self._wake.set()
+
+    async def get(self) -> Key:
+        """Return the next key; namespaces take turns. The key is active until `done`."""
+        while True:
+            self._collect_due()
+            if self._waiting:
+                return self._take()
+            await self._sleep()
+
+    def done(self, key: Key) -> None:
+        """End the work on a key."""
+        self._active.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def _take(self) -> Key:
+        namespace, keys = self._waiting.popitem(last=False)
+        key = keys.popleft()
+        if keys:
+            self._waiting[namespace] = keys  # to the back: the next namespace's turn
+        self._known.discard(key)
+        self._active.add(key)
+        return key
+
+    def _collect_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._later and self._later[0][0] <= now:
+            due, key = heapq.heappop(self._later)
+            if self._due.get(key) == due:
+                self.add(key)
+
+    async def _sleep(self) -> None:
+        self._wake.clear()
+        timeout = self._later[0][0] - asyncio.get_running_loop().time() if self._later else None
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            return

@@ -1,0 +1,178 @@
+"""
+One key: plan, act, record. The whole operator on one screen.
+
+    queue -> plan_service -> changes, each carried out -> ledger -> status writer
+                                   |
+                                   +-> trouble: back into the queue, later
+"""
+
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.controller.act import Outcome, carry_out
+from virtualservice_operator.controller.drift import RepairLog
+from virtualservice_operator.controller.ledger import Ledger
+from virtualservice_operator.controller.queue import KeyQueue
+from virtualservice_operator.controller.status import StatusWriter
+from virtualservice_operator.controller.store import Store
+from virtualservice_operator.controller.telemetry import Metrics
+from virtualservice_operator.core.objects import Finding, Key
+from virtualservice_operator.core.ownership import digest
+from virtualservice_operator.core.plan import Action, Change, Entry, ServicePlan, plan_service
+from virtualservice_operator.core.report import failed_entry
+from virtualservice_operator.kube.client import KubeClient
+from virtualservice_operator.kube.errors import BACKOFFS, Reaction
+
+logger = logging.getLogger(__name__)
+
+_DONE: Final = {
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.DELETE: "deleted",
+    Action.RELEASE: "deleted",
+}
+_NOT_INSTALLED: Final = Finding(
+    Reason.ISTIO_NOT_INSTALLED, "VirtualServices are not known to this cluster; install Istio 1.22 or later"
+)
+
+
+class Reconciler:
+    """Works on keys of the queue, any number at a time, each key by one worker."""
+
+    def __init__(
+        self, client: KubeClient, store: Store, queue: KeyQueue, status: StatusWriter, metrics: Metrics
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._queue = queue
+        self._status = status
+        self._metrics = metrics
+        self._ledger: Final[Ledger] = status.ledger
+        self._tries: defaultdict[Key, int] = defaultdict(int)
+        self._written: dict[Key, str] = {}
+        self._repairs = RepairLog()
+
+    async def work(self) -> None:
+        """Reconcile keys for ever."""
+        await self._store.wait_synced()
+        while True:
+            key = await self._queue.get()
+            try:
+                await self.reconcile(key)
+            except Exception:
+                # A bug of ours, loud; one Service must not stop the others.
+                logger.exception("bug: Service %s cannot be reconciled; please report this", key)
+                self._metrics.reconciliation_seconds.labels(key.namespace, "error").observe(0)
+                self._queue.add_after(key, BACKOFFS[Reaction.REFUSED].first)
+            finally:
+                self._queue.done(key)
+
+    async def reconcile(self, key: Key) -> None:
+        """Bring one Service's VirtualService to what all policies together want, and tell the policies."""
+        started = time.monotonic()
+        plan = plan_service(self._store.snapshot, key)
+        if plan.waiting:
+            return
+        outcomes = [await self._carry_out(change) for change in plan.changes]
+        entries = _entries(plan, outcomes)
+        self._status.review(*self._ledger.record(self._store.snapshot, plan, entries))
+        self._retry(key, outcomes)
+        self._count(plan, outcomes, time.monotonic() - started)
+
+    async def _carry_out(self, change: Change) -> Outcome:
+        if not self._store.is_istio_installed:
+            return Outcome(change, Reaction.NOT_INSTALLED, _NOT_INSTALLED)
+        drifted = self._is_drift(change)
+        if drifted and (wait := self._repairs.wait(change.target, time.monotonic())):
+            return Outcome(change, Reaction.REPLAN, _fight(change), retry_after=wait)
+        outcome = await carry_out(self._client, self._store, change)
+        if outcome.reaction is not None:
+            self._log_trouble(outcome)
+            return outcome
+        if change.document is not None:
+            self._written[change.target] = digest(change.document)
+        else:
+            self._written.pop(change.target, None)
+        if drifted:
+            self._repairs.add(change.target, time.monotonic())
+        logger.info(
+            "%s VirtualService %s: %s", _DONE[change.action], change.target, change.why, extra={"drift": drifted}
+        )
+        self._status.tell(change, drifted=drifted)
+        return outcome
+
+    def _is_drift(self, change: Change) -> bool:
+        """Tell whether somebody changed what we wrote: we want the same as then, and something else stands there."""
+        written = self._written.get(change.target)
+        return change.action is Action.UPDATE and written is not None and written == digest(change.document)
+
+    def _retry(self, key: Key, outcomes: Sequence[Outcome]) -> None:
+        """Bring the key back after trouble, later each time; a key without trouble starts anew."""
+        delays = [delay for outcome in outcomes if (delay := self._delay(key, outcome)) is not None]
+        if delays:
+            self._tries[key] += 1
+            self._queue.add_after(key, min(delays))
+        else:
+            self._tries.pop(key, None)
+
+    def _delay(self, key: Key, outcome: Outcome) -> float | None:
+        backoff = BACKOFFS.get(outcome.reaction) if outcome.reaction is not None else None
+        if backoff is None:
+            return None
+        if outcome.retry_after is not None:
+            return outcome.retry_after
+        delay: float = min(backoff.first * 2 ** min(self._tries[key], 16), backoff.cap)
+        return delay * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
+
+    def _log_trouble(self, outcome: Outcome) -> None:
+        if outcome.finding is not None:
+            logger.warning(
+                "cannot %s VirtualService %s: %s", outcome.change.action, outcome.change.target, outcome.finding.message
+            )
+
+    def _count(self, plan: ServicePlan, outcomes: Sequence[Outcome], seconds: float) -> None:
+        namespace = plan.key.namespace
+        actions = [_DONE[outcome.change.action] for outcome in outcomes if outcome.reaction is None]
+        for action in actions or [_unchanged(plan, outcomes)]:
+            self._metrics.services_processed.labels(namespace, action).inc()
+        created = actions.count("created")
+        if created:
+            self._metrics.virtual_services_created.labels(namespace).inc(created)
+        result = _result(outcomes)
+        self._metrics.reconciliation_seconds.labels(namespace, result).observe(seconds)
+
+
+def _entries(plan: ServicePlan, outcomes: Sequence[Outcome]) -> dict[str, Entry]:
+    """Return the plan's entries, or what went wrong in their place."""
+    trouble = next((outcome.finding for outcome in outcomes if outcome.finding is not None), None)
+    if trouble is None:
+        return dict(plan.entries)
+    return {name: failed_entry(entry, trouble) for name, entry in plan.entries.items()}
+
+
+def _fight(change: Change) -> Finding:
+    managers = ", ".join(change.observed.managers) if change.observed is not None else ""
+    return Finding(
+        Reason.APPLY_FAILED,
+        f"{managers or 'somebody'} keeps changing VirtualService {change.target}; it is repaired once a minute. "
+        "Change the policy instead, or take the VirtualService over by removing our label",
+    )
+
+
+def _unchanged(plan: ServicePlan, outcomes: Sequence[Outcome]) -> str:
+    states = {entry.state for entry in plan.entries.values()}
+    if outcomes or ServiceState.FAILED in states:
+        return "refused"
+    return "skipped" if ServiceState.SKIPPED in states or not states else "unchanged"
+
+
+def _result(outcomes: Sequence[Outcome]) -> str:
+    reactions = {outcome.reaction for outcome in outcomes} - {None}
+    if not reactions:
+        return "success"
+    return "retry" if reactions <= {Reaction.RETRY, Reaction.REPLAN, Reaction.NOT_INSTALLED} else "error"

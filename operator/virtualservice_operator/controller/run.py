@@ -1,0 +1,89 @@
+"""
+`vso run`: one task group owns everything; the unexpected end of any part ends the process.
+
+    informers, kopf's stream -> store -> queue -> workers -> API server
+                                                     +-> ledger -> status writer
+"""
+
+import asyncio
+import logging
+import signal
+
+from aiohttp import web
+
+from virtualservice_operator.controller.policy_stream import PolicyStream
+from virtualservice_operator.controller.queue import KeyQueue
+from virtualservice_operator.controller.reconcile import Reconciler
+from virtualservice_operator.controller.status import StatusWriter
+from virtualservice_operator.controller.store import Store
+from virtualservice_operator.controller.telemetry import Heartbeat, Metrics, build_app
+from virtualservice_operator.core.objects import Namespace, Service, VirtualService
+from virtualservice_operator.kube.client import KubeClient
+from virtualservice_operator.kube.errors import ConfigurationError
+from virtualservice_operator.kube.informer import Informer
+from virtualservice_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+async def run_operator(settings: Settings) -> None:
+    """
+    Run until SIGTERM or SIGINT; requests in flight end first.
+
+    Errors: `ConfigurationError` where there is no cluster to talk to, or the port is taken.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with KubeClient(settings.source) as client, asyncio.TaskGroup() as group:
+        logger.info("watching RoutingPolicies on %s", client.server)
+        parts = await _start(settings, client, group)
+        await stop.wait()
+        logger.info("stopping")
+        for part in parts:
+            part.cancel()
+
+
+async def _start(settings: Settings, client: KubeClient, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+    metrics, heartbeat, queue = Metrics(), Heartbeat(), KeyQueue()
+    policies = KeyQueue()
+    store = Store(settings.plan, queue.add, policies.add, policy_delete_grace=settings.policy_delete_grace)
+    status = StatusWriter(client, store, keys=queue, policies=policies, interval=settings.status_interval)
+    reconciler = Reconciler(client, store, queue, status, metrics)
+    await _serve(settings, build_app(metrics, heartbeat, lambda: store.unsynced))
+    work = [
+        *(Informer(client, kind, store, settings.timing).run() for kind in (Namespace, Service, VirtualService)),
+        PolicyStream(client, settings.source, store, settings.policy_list_interval).run(),
+        *(reconciler.work() for _ in range(settings.workers)),
+        status.work(),
+        _beat(heartbeat),
+        _resync(store, settings.timing.resync),
+    ]
+    return [group.create_task(part) for part in work]
+
+
+async def _serve(settings: Settings, app: web.Application) -> None:
+    """Open the port for probes and metrics; it closes with the process."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        raise ConfigurationError(
+            f"port {settings.port} on {settings.host} cannot be used ({error.strerror}); choose another with --port"
+        ) from error
+
+
+async def _beat(heartbeat: Heartbeat) -> None:
+    while True:
+        heartbeat.beat()
+        await asyncio.sleep(1)
+
+
+async def _resync(store: Store, seconds: float) -> None:
+    """Look at everything again from time to time: what was lost heals, and orphans are found."""
+    await store.wait_synced()
+    while True:
+        await asyncio.sleep(seconds)
+        store.touch_all()

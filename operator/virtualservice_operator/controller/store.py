@@ -1,0 +1,223 @@
+"""
+What is known of the cluster, kept in a Snapshot, and the keys each change touches.
+
+Three sources write here: informers, kopf's stream of policies, and the answers to our own writes. Versions settle who
+is right: an older event changes nothing, and a list removes nothing that is newer than the list.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Final
+
+from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
+from virtualservice_operator.core.resolution import PlanSettings, depends_on_namespace
+from virtualservice_operator.core.snapshot import Snapshot
+from virtualservice_operator.core.touch import matters, touched_keys
+from virtualservice_operator.kube.errors import KubeError
+from virtualservice_operator.kube.informer import is_missing_kind
+
+logger = logging.getLogger(__name__)
+
+KINDS: Final = (Namespace, Service, Policy, VirtualService)
+_INSTALL: Final[Mapping[type[ClusterObject], str]] = {
+    Policy: "install it: kubectl apply -f crds/",
+    VirtualService: "install Istio; until then nothing can be written",
+}
+_GRANT: Final = "grant it: kubectl apply -k kustomize/base"
+
+
+class Store:
+    """The one place that changes the Snapshot. `touch` is told which keys may need work, `review` which policies."""
+
+    def __init__(
+        self,
+        settings: PlanSettings,
+        touch: Callable[[Key], None],
+        review: Callable[[Key], None],
+        *,
+        policy_delete_grace: float = 0.0,
+    ) -> None:
+        self.snapshot: Final = Snapshot(settings)
+        self._touch = touch
+        self._review = review
+        self._grace = policy_delete_grace
+        self._synced: set[type[ClusterObject]] = set()
+        self._missing: set[type[ClusterObject]] = set()
+        self._troubles: dict[type[ClusterObject], str] = {}
+        self._deleted: dict[str, Key] = {}
+        self._seen: dict[type[ClusterObject], int] = {}
+        self._ready = asyncio.Event()
+
+    @property
+    def is_istio_installed(self) -> bool:
+        """Tell whether the API server knows VirtualServices."""
+        return VirtualService not in self._missing
+
+    @property
+    def unsynced(self) -> list[str]:
+        """Return what is not known yet, for readiness, with the trouble if there is one."""
+        return [
+            f"{kind.__name__}: {self._troubles.get(kind, 'waiting for the first list')}"
+            for kind in KINDS
+            if kind not in self._synced
+        ]
+
+    async def wait_synced(self) -> None:
+        """Return when every kind was listed once: nothing may be planned before."""
+        await self._ready.wait()
+
+    # ---- the informers' Sink
+
+    def put(self, item: ClusterObject) -> None:
+        """Enter an object, unless what is known is as new."""
+        known = self._known(item)
+        if known is not None and known.version >= item.version:
+            return
+        if isinstance(item, VirtualService) and item.uid in self._deleted:
+            return
+        self._change(known, item)
+
+    def drop(self, item: ClusterObject) -> None:
+        """Take out an object that was deleted, unless a newer one of its name is known."""
+        if isinstance(item, VirtualService):
+            self._deleted.pop(item.uid, None)
+        known = self._known(item)
+        if known is not None and known.version <= item.version:
+            self._vanish(known)
+
+    def forget_deleted(self, item: VirtualService) -> None:
+        """Take out a VirtualService we have deleted ourselves; events that are still on their way are ignored."""
+        self._deleted[item.uid] = item.key
+        known = self._known(item)
+        if isinstance(known, VirtualService) and known.uid == item.uid:
+            self._change(known, None)
+
+    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
+        """
+        Take a complete list: what it lacks is gone, unless it is newer than the list.
+
+        A list older than what its own source has shown before means that etcd was restored: then the list is right.
+        """
+        restored = version < self._seen.get(kind, 0)
+        self._seen[kind] = version
+        listed = {item.key: item for item in items}
+        for known in list(self.snapshot.all_of(kind)):
+            if known.key not in listed and (restored or known.version <= version):
+                self._vanish(known)
+        for item in listed.values():
+            if restored:
+                self._change(self._known(item), item)
+            else:
+                self.put(item)
+        if kind is VirtualService:
+            self._deleted.clear()
+        self._finish_list(kind, missing=False)
+
+    def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None:
+        """Log what changes about a kind's lists and watches, once; a kind that is not installed counts as empty."""
+        text = None if trouble is None else _describe(kind, trouble)
+        if self._troubles.get(kind) == text:
+            return
+        if text is not None and trouble is not None:
+            self._troubles[kind] = text
+            logger.warning(text)
+            if is_missing_kind(trouble):
+                self._take_missing(kind)
+        else:
+            del self._troubles[kind]
+            logger.info("%s: lists and watches work again", kind.__name__)
+
+    def _take_missing(self, kind: type[ClusterObject]) -> None:
+        for known in list(self.snapshot.all_of(kind)):
+            self._change(known, None)
+        self._finish_list(kind, missing=True)
+
+    def _finish_list(self, kind: type[ClusterObject], *, missing: bool) -> None:
+        """Note that all of a kind is known; the last one of all opens the gate, and one that comes or goes moves all."""
+        moved = (kind in self._missing) != missing
+        (self._missing.add if missing else self._missing.discard)(kind)
+        self._synced.add(kind)
+        if len(self._synced) == len(KINDS) and not self._ready.is_set():
+            self._ready.set()
+            moved = True
+        if moved and self._ready.is_set():
+            self.touch_all()
+
+    # ---- changes
+
+    def _vanish(self, known: ClusterObject) -> None:
+        """Take an object out; a policy stays for its grace, in case it is made anew (GitOps replace)."""
+        if not isinstance(known, Policy) or not self._grace:
+            self._change(known, None)
+        elif not known.departing:
+            self._change(known, replace(known, departing=True))
+            asyncio.get_running_loop().call_later(self._grace, self._end_grace, known.key, known.uid)
+
+    def _end_grace(self, key: Key, uid: str) -> None:
+        resolved = self.snapshot.policy(key)
+        if resolved is not None and resolved.policy.uid == uid:
+            self._change(resolved.policy, None)
+
+    def touch_all(self) -> None:
+        """Mark every key there is: the resync, which also finds orphans."""
+        for namespace in {policy.policy.key.namespace for policy in self.snapshot.all_policies()}:
+            for service in self.snapshot.services_in(namespace):
+                self._touch(service.key)
+        for item in self.snapshot.all_virtual_services():
+            if item.marked:
+                for key in touched_keys(self.snapshot, item):
+                    self._touch(key)
+        for policy in self.snapshot.all_policies():
+            self._review(policy.policy.key)
+
+    def _change(self, before: ClusterObject | None, after: ClusterObject | None) -> None:
+        """Enter `after` in place of `before`, and mark what either of them touches."""
+        item = after or before
+        if item is None:
+            return
+        relevant = matters(before, after)
+        keys = set(touched_keys(self.snapshot, before)) if relevant and before is not None else set()
+        policies = set(self._reviewed(before)) if relevant else set()
+        if after is not None:
+            self.snapshot.put(after)
+        else:
+            self.snapshot.remove(type(item), item.key)
+        if relevant and after is not None:
+            keys |= touched_keys(self.snapshot, after)
+        if relevant and self._ready.is_set():
+            for key in keys:
+                self._touch(key)
+            for policy in policies | set(self._reviewed(after)):
+                self._review(policy)
+
+    def _reviewed(self, item: ClusterObject | None) -> Iterator[Key]:
+        """Yield the policies whose status may speak of an object, beyond what its keys' plans say."""
+        if isinstance(item, Policy):
+            yield item.key
+        elif isinstance(item, Namespace):
+            for resolved in self.snapshot.all_policies():
+                if depends_on_namespace(resolved.policy, (item,)):
+                    yield resolved.policy.key
+
+    def _known(self, item: ClusterObject) -> ClusterObject | None:
+        match item:
+            case Service():
+                return self.snapshot.service(item.key)
+            case Namespace():
+                return self.snapshot.namespace(item.key.name)
+            case VirtualService():
+                return self.snapshot.virtual_service(item.key)
+            case Policy():
+                resolved = self.snapshot.policy(item.key)
+                return resolved.policy if resolved is not None else None
+
+
+def _describe(kind: type[ClusterObject], trouble: KubeError) -> str:
+    name = "RoutingPolicy" if kind is Policy else kind.__name__
+    if is_missing_kind(trouble):
+        return f"{name} is not installed in this cluster; {_INSTALL.get(kind, 'is this Kubernetes?')}"
+    remedy = f"; {_GRANT}" if getattr(trouble, "status", 0) == HTTPStatus.FORBIDDEN else ""
+    return f"cannot list or watch {name}: {trouble}{remedy}"

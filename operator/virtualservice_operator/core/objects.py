@@ -1,0 +1,139 @@
+"""
+The cluster as the planner sees it: slim, frozen values made by kube/decode.py.
+
+Only what a decision needs is kept: thousands of Services stay in memory at one to two KiB each.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from virtualservice_operator.api.conditions import Reason
+from virtualservice_operator.api.v1alpha1 import RoutingPolicySpec
+
+
+class Key(NamedTuple):
+    """A Service's place: the unit of work. Other objects are named by it too."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return namespace/name, as kubectl and Istio write it."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A user's mistake or a missing piece: a reason of the contract and a message with the remedy."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port; `http` says whether Istio applies `http` rules to it. An unnamed port has the name ''."""
+
+    name: str
+    number: int
+    http: bool
+
+    @property
+    def label(self) -> str:
+        """Return the port's name, else its number, as it appears in names of rules."""
+        return self.name or str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A core/v1 Service. `external_name` and `headless` Services are neither routed nor copies."""
+
+    key: Key
+    version: int
+    labels: Mapping[str, str]
+    ports: tuple[ServicePort, ...]
+    external_name: bool = False
+    headless: bool = False
+    gateway: bool = False
+    placeholder: bool = False
+    ignored: bool = False
+    copy_of: str | None = None
+
+    @property
+    def http_ports(self) -> tuple[ServicePort, ...]:
+        """Return the ports that `http` rules apply to, by number."""
+        return tuple(sorted((port for port in self.ports if port.http), key=lambda port: port.number))
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A Namespace; one that is being deleted counts as absent."""
+
+    key: Key
+    version: int
+    labels: Mapping[str, str]
+    terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    A RoutingPolicy. `spec` is None where the stored object does not fit the schema; `problems` says why.
+
+    `departing`: deleted a moment ago. Until its grace is over nothing is written on its account, so that a policy
+    that is deleted and made anew (GitOps replace) changes no route. `conditions` and `status_digest` are of the status
+    as it is stored, so that nothing is written twice.
+    """
+
+    key: Key
+    version: int
+    uid: str
+    generation: int
+    spec: RoutingPolicySpec | None
+    problems: tuple[str, ...] = ()
+    departing: bool = False
+    observed_generation: int | None = None
+    conditions: tuple[Mapping[str, Any], ...] = ()
+    status_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualService:
+    """
+    A VirtualService, ours or foreign.
+
+    `spec_digest` stands for the whole spec: equal digests, equal specs. `policies` and `developers` are our
+    annotations as written; `owners` the (name, uid) of RoutingPolicies in ownerReferences; `destinations` the
+    namespaces its routes lead to (kept for ours only); `managers` the field managers other than ours.
+    """
+
+    key: Key
+    version: int
+    uid: str
+    created: str
+    hosts: tuple[str, ...]
+    spec_digest: str
+    gateways: tuple[str, ...] = ()
+    export_to: tuple[str, ...] = ()
+    marked: bool = False
+    released: bool = False
+    adoptable: bool = False
+    service_label: str | None = None
+    policies: str | None = None
+    developers: str | None = None
+    owners: frozenset[tuple[str, str]] = frozenset()
+    destinations: frozenset[str] = frozenset()
+    managers: tuple[str, ...] = ()
+
+    @property
+    def rank(self) -> tuple[str, str, str]:
+        """
+        Return its place among VirtualServices that claim one host: the smallest owns the host.
+
+        Source: istio/istio:pilot/pkg/model/config.go, sortConfigByCreationTime.
+        """
+        return (self.created, self.key.name, self.key.namespace)
+
+
+ClusterObject = Service | Namespace | Policy | VirtualService

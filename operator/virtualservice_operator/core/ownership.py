@@ -1,0 +1,107 @@
+"""Whose a VirtualService is: recognise ours, tell which hosts a foreign one claims, stamp what we write."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from virtualservice_operator.api import names
+from virtualservice_operator.core.objects import Key, Policy, VirtualService
+
+_MESH: Final = "mesh"
+
+
+def assigned_key(item: VirtualService) -> Key:
+    """
+    Return the Service a VirtualService belongs to if it is ours: by its name, else by its label, else its own name.
+
+    One that no policy wants under that key is an orphan.
+    """
+    name = item.key.name
+    if name.endswith(names.VIRTUAL_SERVICE_SUFFIX) and name != names.VIRTUAL_SERVICE_SUFFIX:
+        return Key(item.key.namespace, name.removesuffix(names.VIRTUAL_SERVICE_SUFFIX))
+    return Key(item.key.namespace, item.service_label or name)
+
+
+def claimed_keys(item: VirtualService, cluster_domain: str) -> frozenset[Key]:
+    """
+    Return the Services whose hosts a VirtualService claims for requests within the mesh.
+
+    A name without any dot is expanded with the VirtualService's own namespace; `reviews.shop` is not expanded and
+    matches nothing; a wildcard never wins over an exact host. Bound to gateways only, it claims nothing here.
+    Source: istio/istio:pilot/pkg/model/config.go, ResolveShortnameToFQDN.
+    """
+    if item.gateways and _MESH not in item.gateways:
+        return frozenset()
+    suffix = f".svc.{cluster_domain}"
+    claimed = set()
+    for host in item.hosts:
+        if "." not in host:
+            claimed.add(Key(item.key.namespace, host))
+        elif host.endswith(suffix):
+            name, _, namespace = host.removesuffix(suffix).partition(".")
+            if name and namespace and "." not in namespace and "*" not in name:
+                claimed.add(Key(namespace, name))
+    return frozenset(claimed)
+
+
+def is_private(item: VirtualService) -> bool:
+    """Tell whether only clients of its own namespace see it."""
+    return bool(item.export_to) and all(scope in (".", item.key.namespace) for scope in item.export_to)
+
+
+def stamp(key: Key, spec: dict[str, Any], contributing: Sequence[Policy], developers: Sequence[str]) -> dict[str, Any]:
+    """Return the whole VirtualService as it is sent: our name, mark, annotations and owners around a spec."""
+    annotations = {names.POLICIES_ANNOTATION: ",".join(policy.key.name for policy in contributing)}
+    if developers:
+        annotations[names.DEVELOPERS_ANNOTATION] = ",".join(sorted(developers))
+    return {
+        "apiVersion": names.ISTIO_API_VERSION,
+        "kind": "VirtualService",
+        "metadata": {
+            "name": names.virtual_service_name(key.name),
+            "namespace": key.namespace,
+            "labels": {names.MANAGED_BY_LABEL: names.OPERATOR, names.SERVICE_LABEL: key.name},
+            "annotations": annotations,
+            "ownerReferences": [
+                {
+                    "apiVersion": names.API_VERSION,
+                    "kind": names.KIND,
+                    "name": policy.key.name,
+                    "uid": policy.uid,
+                    "controller": False,
+                    "blockOwnerDeletion": False,
+                }
+                for policy in contributing
+            ],
+        },
+        "spec": spec,
+    }
+
+
+def differs(document: Mapping[str, Any], observed: VirtualService) -> str | None:
+    """
+    Return what of an observed VirtualService is not as wanted, for a log line, or None.
+
+    Labels, annotations and owners that others added are none of our business.
+    """
+    metadata = document["metadata"]
+    annotations = metadata["annotations"]
+    owners = {(owner["name"], owner["uid"]) for owner in metadata["ownerReferences"]}
+    if not observed.marked:
+        return "adopted: its owner asked for it"
+    if observed.spec_digest != digest(document["spec"]):
+        return "the routes differ"
+    if observed.policies != annotations[names.POLICIES_ANNOTATION]:
+        return "other policies contribute"
+    if observed.developers != annotations.get(names.DEVELOPERS_ANNOTATION):
+        return "other developers are routed"
+    if observed.service_label != metadata["labels"][names.SERVICE_LABEL] or not owners <= observed.owners:
+        return "our labels or owners were changed"
+    return None
+
+
+def digest(spec: Any) -> str:
+    """Return a short text that is equal for equal specs, whatever the order of their keys."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

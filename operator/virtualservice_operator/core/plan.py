@@ -1,0 +1,306 @@
+"""
+Wanted against observed, for one Service: ordered changes, each with its reason, and what each policy gets to know.
+
+    in this order                                the VirtualService       entry
+    a policy was deleted a moment ago            stays                    (none: the last one stands)
+    no Service, no policy, not eligible          deleted if ours          Skipped
+    our name taken by an unmarked one            untouched                Failed/NameConflict
+    a foreign one on our host, same namespace    ours is withdrawn        Skipped/HostTaken
+    named after a policy that is not accepted    stays (frozen)           Frozen
+    a foreign one elsewhere that ranks first     not created; kept        Failed/HostConflict
+    otherwise                                    created, updated         Programmed …
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from virtualservice_operator.api import names
+from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.core.check import check_virtual_service
+from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
+from virtualservice_operator.core.ownership import differs, is_private, stamp
+from virtualservice_operator.core.precedence import in_precedence
+from virtualservice_operator.core.resolution import ResolvedPolicy
+from virtualservice_operator.core.routes import Override, Routing, route
+from virtualservice_operator.core.selection import governs, skip_finding
+from virtualservice_operator.core.snapshot import Snapshot, virtual_service_key
+
+
+class Action(StrEnum):
+    """What is done to one VirtualService."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One request: `observed` is what it starts from (None for create), `document` what is wanted (None for delete)."""
+
+    action: Action
+    target: Key
+    why: str
+    document: dict[str, Any] | None = None
+    observed: VirtualService | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How one Service stands for one policy, if every change succeeds."""
+
+    service: str
+    state: ServiceState
+    reason: Reason
+    message: str = ""
+    virtual_service: str | None = None
+    developers: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    ties: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """
+    What is to be done for one Service.
+
+    `entries` are by policy name. `waiting`: a policy is departing, so nothing may be decided yet.
+    """
+
+    key: Key
+    changes: tuple[Change, ...] = ()
+    entries: dict[str, Entry] = field(default_factory=dict)
+    waiting: bool = False
+
+
+def plan_service(snapshot: Snapshot, key: Key) -> ServicePlan:
+    """Return the changes that bring the VirtualService of one Service to what all policies together want."""
+    service = snapshot.service(key)
+    observed = snapshot.virtual_service(virtual_service_key(key))
+    governing = _governing(snapshot, service) if service is not None else ()
+    if any(policy.policy.departing for policy in (*governing, *_named_policies(snapshot, observed))):
+        return ServicePlan(key, waiting=True)
+    orphans = tuple(_delete_orphans(snapshot, key))
+    plan = _plan_wanted(snapshot, key, service, observed, in_precedence(governing))
+    return replace(plan, changes=(*plan.changes, *orphans))
+
+
+def _governing(snapshot: Snapshot, service: Service) -> tuple[ResolvedPolicy, ...]:
+    return tuple(policy for policy in snapshot.accepted(service.key.namespace) if governs(policy.spec, service))
+
+
+def _named_policies(snapshot: Snapshot, observed: VirtualService | None) -> Iterator[ResolvedPolicy]:
+    """Yield the existing policies that contributed to a VirtualService of ours, by its annotation."""
+    if observed is None or not observed.marked:
+        return
+    for name in (observed.policies or "").split(","):
+        policy = snapshot.policy(Key(observed.key.namespace, name))
+        if policy is not None:
+            yield policy
+
+
+def _plan_wanted(
+    snapshot: Snapshot,
+    key: Key,
+    service: Service | None,
+    observed: VirtualService | None,
+    governing: tuple[ResolvedPolicy, ...],
+) -> ServicePlan:
+    if service is not None and governing:
+        skip = skip_finding(service)
+        if skip is not None:
+            return _skipped(key, observed, governing, skip)
+        conflict = _name_conflict(key, observed)
+        if conflict is not None:
+            return _everywhere(key, governing, ServiceState.FAILED, conflict)
+        taken = _host_taken(snapshot, key)
+        if taken is not None:
+            return _skipped(key, observed, governing, taken)
+    freezers = _freezers(snapshot, observed)
+    if freezers:
+        return _frozen(key, observed, governing, freezers)
+    if service is None or not governing:
+        return ServicePlan(key, tuple(_delete(observed, "no policy governs a Service of this name")))
+    return _plan_routing(snapshot, service, observed, governing)
+
+
+def _plan_routing(
+    snapshot: Snapshot, service: Service, observed: VirtualService | None, governing: tuple[ResolvedPolicy, ...]
+) -> ServicePlan:
+    key = service.key
+    rival = _rival(snapshot, key)
+    if rival is not None and observed is None:
+        return _everywhere(key, governing, ServiceState.FAILED, _host_conflict(rival, snapshot, key, "is older"))
+    routing = route(snapshot, service, governing)
+    host = names.service_fqdn(key.name, key.namespace, snapshot.settings.cluster_domain)
+    developers = sorted({name for found in routing.developers.values() for name in found})
+    spec = {"hosts": [host], "http": list(routing.http)}
+    document = stamp(key, spec, [policy.policy for policy in governing], developers)
+    change = _change_for(document, observed)
+    if change is not None:
+        findings = check_virtual_service(document, key, snapshot.settings.cluster_domain)
+        if findings:
+            return _everywhere(key, governing, ServiceState.FAILED, findings[0])
+    entries = {policy.policy.key.name: _entry(key, policy, routing) for policy in governing}
+    if rival is not None and observed is not None:
+        outranked = rival.rank < observed.rank
+        finding = _host_conflict(
+            rival, snapshot, key, "ranks first" if outranked else "is younger, so Istio ignores it"
+        )
+        entries = {name: _beside_rival(entry, finding, outranked=outranked) for name, entry in entries.items()}
+    return ServicePlan(key, (change,) if change is not None else (), entries)
+
+
+def _change_for(document: dict[str, Any], observed: VirtualService | None) -> Change | None:
+    target = Key(document["metadata"]["namespace"], document["metadata"]["name"])
+    if observed is None:
+        return Change(Action.CREATE, target, "a policy governs the Service", document)
+    difference = differs(document, observed)
+    if difference is None:
+        return None
+    return Change(Action.UPDATE, target, difference, document, observed)
+
+
+# ---- foreign VirtualServices
+
+
+def _name_conflict(key: Key, observed: VirtualService | None) -> Finding | None:
+    if observed is None or observed.marked or observed.adoptable:
+        return None
+    return Finding(
+        Reason.NAME_CONFLICT,
+        f"VirtualService {observed.key} has the name we need and not our mark; rename it, or hand it over: kubectl "
+        f"annotate virtualservice {observed.key.name} -n {key.namespace} {names.ADOPT_ANNOTATION}=true",
+    )
+
+
+def _host_taken(snapshot: Snapshot, key: Key) -> Finding | None:
+    """Return the finding for a foreign VirtualService in the Service's own namespace: the Service is theirs."""
+    own_name = virtual_service_key(key)
+    for claim in snapshot.claims(key):
+        if claim.key.namespace == key.namespace and claim.key != own_name:
+            return Finding(
+                Reason.HOST_TAKEN,
+                f"VirtualService {claim.key} routes this host, so the policies leave it alone; delete it to hand over",
+            )
+    return None
+
+
+def _rival(snapshot: Snapshot, key: Key) -> VirtualService | None:
+    """Return the first-ranked foreign VirtualService of another namespace that claims our host for our clients."""
+    return next(
+        (claim for claim in snapshot.claims(key) if claim.key.namespace != key.namespace and not is_private(claim)),
+        None,
+    )
+
+
+def _host_conflict(rival: VirtualService, snapshot: Snapshot, key: Key, rank: str) -> Finding:
+    host = names.service_fqdn(key.name, key.namespace, snapshot.settings.cluster_domain)
+    return Finding(
+        Reason.HOST_CONFLICT,
+        f"VirtualService {rival.key} claims {host} too and {rank}; take the host out of it or give it exportTo: ['.']",
+    )
+
+
+def _beside_rival(entry: Entry, finding: Finding, *, outranked: bool) -> Entry:
+    if outranked:
+        return replace(entry, state=ServiceState.FAILED, reason=finding.reason, message=finding.message)
+    return entry if entry.message else replace(entry, message=finding.message)
+
+
+# ---- frozen, skipped, orphaned
+
+
+def _freezers(snapshot: Snapshot, observed: VirtualService | None) -> tuple[ResolvedPolicy, ...]:
+    """
+    Return the policies that are not accepted and contributed to what stands in the cluster: the last good state stays.
+
+    Safety first: what routes to a namespace that is denied by now is planned anew without them.
+    """
+    if observed is None or any(snapshot.settings.is_denied(namespace) for namespace in observed.destinations):
+        return ()
+    return tuple(policy for policy in _named_policies(snapshot, observed) if policy.rejection is not None)
+
+
+def _frozen(
+    key: Key,
+    observed: VirtualService | None,
+    governing: Sequence[ResolvedPolicy],
+    freezers: Sequence[ResolvedPolicy],
+) -> ServicePlan:
+    listed = ", ".join(policy.policy.key.name for policy in freezers)
+    finding = Finding(
+        Reason.POLICY_NOT_ACCEPTED,
+        f"stays as it is until policy {listed} is accepted again (mend or delete it)",
+    )
+    plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, finding)
+    name = observed.key.name if observed is not None else None
+    return replace(plan, entries={p: replace(entry, virtual_service=name) for p, entry in plan.entries.items()})
+
+
+def _skipped(
+    key: Key, observed: VirtualService | None, governing: Sequence[ResolvedPolicy], finding: Finding
+) -> ServicePlan:
+    plan = _everywhere(key, governing, ServiceState.SKIPPED, finding)
+    return replace(plan, changes=tuple(_delete(observed, finding.message)))
+
+
+def _everywhere(key: Key, policies: Sequence[ResolvedPolicy], state: ServiceState, finding: Finding) -> ServicePlan:
+    entry = Entry(key.name, state, finding.reason, finding.message)
+    return ServicePlan(key, (), {policy.policy.key.name: entry for policy in policies})
+
+
+def _delete(observed: VirtualService | None, why: str) -> Iterator[Change]:
+    if observed is None or not observed.marked:
+        return
+    action = Action.RELEASE if observed.released else Action.DELETE
+    yield Change(action, observed.key, why, None, observed)
+
+
+def _delete_orphans(snapshot: Snapshot, key: Key) -> Iterator[Change]:
+    """Yield the deletion of VirtualServices with our mark that are not the one of this Service."""
+    wanted = virtual_service_key(key)
+    for item in snapshot.assigned(key):
+        if item.key != wanted:
+            yield from _delete(item, "it has our mark, and no policy wants it")
+
+
+# ---- entries
+
+
+def _entry(key: Key, policy: ResolvedPolicy, routing: Routing) -> Entry:
+    """Return how a routed Service stands for one of its policies."""
+    name = policy.policy.key.name
+    developers = routing.developers[name]
+    findings = routing.findings[name]
+    lost = tuple(item for item in routing.overrides if item.loser.policy.key == policy.policy.key)
+    ties = tuple(
+        dict.fromkeys(
+            f"{key.name}: {item.where}, not by {item.loser.policy.key.name}: {item.how.partition(' wins ')[2]}"
+            for item in routing.overrides
+            if item.is_tie and policy.policy.key in (item.loser.policy.key, item.winner.policy.policy.key)
+        )
+    )
+    if lost:
+        state = ServiceState.PARTIALLY_PROGRAMMED if developers else ServiceState.OVERRIDDEN
+        reason, messages = Reason.ROUTE_OVERRIDDEN, [item.how for item in lost]
+    elif findings:
+        state = ServiceState.PARTIALLY_PROGRAMMED
+        reason, messages = findings[0].reason, [finding.message for finding in findings]
+    else:
+        state, reason, messages = ServiceState.PROGRAMMED, Reason.PROGRAMMED, []
+    return Entry(
+        key.name,
+        state,
+        reason,
+        "; ".join(dict.fromkeys(messages)),
+        names.virtual_service_name(key.name),
+        developers,
+        lost,
+        ties,
+        findings,
+    )

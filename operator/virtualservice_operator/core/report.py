@@ -1,0 +1,215 @@
+"""
+What a policy's status says, from the entries of its Services. Values only: the shell writes it, with the time.
+
+    Accepted      the spec is valid and allowed
+    ResolvedRefs  namespaces and copies that could not be used; never unsets Ready: sandboxes come and go
+    Programmed    the VirtualServices are written
+    Ready         Accepted and Programmed
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from virtualservice_operator.api.conditions import Condition, ConditionType, Reason, ServiceState, merge_conditions
+from virtualservice_operator.core.objects import Finding
+from virtualservice_operator.core.plan import Entry
+from virtualservice_operator.core.resolution import ResolvedPolicy
+
+SERVICES_LIMIT: Final = 64
+DEVELOPERS_LIMIT: Final = 8
+ENTRY_MESSAGE_LIMIT: Final = 256
+MESSAGE_LIMIT: Final = 1024
+_SHOWN: Final = 3
+_STATE_ORDER: Final = {state: index for index, state in enumerate(ServiceState)}
+_PROGRAMMED_STATES: Final = (ServiceState.PROGRAMMED, ServiceState.PARTIALLY_PROGRAMMED, ServiceState.OVERRIDDEN)
+_RETRIED: Final = (Reason.FORBIDDEN, Reason.ADMISSION_REJECTED, Reason.APPLY_FAILED, Reason.ISTIO_NOT_INSTALLED)
+_FINAL: Final = (Reason.HOST_CONFLICT, Reason.NAME_CONFLICT, Reason.OUTPUT_NOT_ALLOWED)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """
+    What is known about one policy when its status is written.
+
+    `entries` are those of the Services it governs, made for its present generation unless listed in `pending`.
+    `observed_generation` is what its status said before.
+    """
+
+    policy: ResolvedPolicy
+    entries: Mapping[str, Entry]
+    pending: Collection[str]
+    observed_generation: int | None = None
+
+
+def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: str) -> dict[str, Any]:
+    """
+    Return the whole status of a policy.
+
+    `before`: the conditions as they are stored; `now`: RFC 3339, used only where a condition changes.
+    """
+    generation = standing.policy.policy.generation
+    done = not standing.pending
+    observed = generation if done else standing.observed_generation
+    entries = standing.entries
+    counts = Counter(entry.state for entry in entries.values())
+    programmed = sum(counts[state] for state in _PROGRAMMED_STATES)
+    conditions = merge_conditions(before, _conditions(standing, programmed, counts), generation=observed or 0, now=now)
+    shown = sorted(entries.values(), key=lambda entry: (_STATE_ORDER[entry.state], entry.service))
+    return {
+        **({"observedGeneration": observed} if observed is not None else {}),
+        "servicesReady": f"{programmed}/{_matched(standing) - counts[ServiceState.SKIPPED]}",
+        "matchedServices": _matched(standing),
+        "programmedServices": programmed,
+        "skippedServices": counts[ServiceState.SKIPPED],
+        "failedServices": counts[ServiceState.FAILED],
+        "developers": len(standing.policy.developers),
+        "developerRoutes": sum(len(entry.developers) for entry in entries.values()),
+        "conditions": conditions,
+        "services": [_service_status(entry) for entry in shown[:SERVICES_LIMIT]],
+        "omittedServices": max(0, len(shown) - SERVICES_LIMIT),
+    }
+
+
+def _matched(standing: Standing) -> int:
+    return len({*standing.entries, *standing.pending})
+
+
+def _conditions(standing: Standing, programmed: int, counts: Mapping[ServiceState, int]) -> list[Condition]:
+    accepted = _accepted(standing.policy)
+    written = _programmed(standing)
+    ready = _ready(standing, accepted, written, programmed, counts)
+    return [ready, accepted, _resolved_refs(standing), written, *_when_true(standing, accepted, written)]
+
+
+def _accepted(policy: ResolvedPolicy) -> Condition:
+    if policy.rejection is not None:
+        return Condition(ConditionType.ACCEPTED, "False", policy.rejection.reason, _cut(policy.rejection.message))
+    return Condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED)
+
+
+def _resolved_refs(standing: Standing) -> Condition:
+    if standing.policy.rejection is not None:
+        return Condition(ConditionType.RESOLVED_REFS, "Unknown", Reason.PENDING, "The policy is not accepted")
+    findings = [*standing.policy.findings, *(found for entry in _sorted(standing) for found in entry.findings)]
+    if not findings:
+        return Condition(ConditionType.RESOLVED_REFS, "True", Reason.RESOLVED_REFS)
+    messages = list(dict.fromkeys(finding.message for finding in findings))
+    return Condition(ConditionType.RESOLVED_REFS, "False", findings[0].reason, _first(messages))
+
+
+def _programmed(standing: Standing) -> Condition:
+    def condition(status: str, reason: Reason, message: str = "") -> Condition:
+        return Condition(ConditionType.PROGRAMMED, status, reason, message)
+
+    by_state: dict[ServiceState, list[Entry]] = {}
+    for entry in _sorted(standing):
+        by_state.setdefault(entry.state, []).append(entry)
+    for state, reason in (
+        (ServiceState.FAILED, None),
+        (ServiceState.FROZEN, Reason.FROZEN),
+        (ServiceState.PENDING, None),
+    ):
+        if entries := by_state.get(state):
+            return condition("False", reason or entries[0].reason, _first([_said(entry) for entry in entries]))
+    if standing.policy.rejection is not None:
+        return condition("Unknown", Reason.PENDING, "The policy is not accepted")
+    if standing.pending and standing.observed_generation is None:
+        return condition("Unknown", Reason.PENDING, "Waiting for the operator")
+    if not _matched(standing):
+        return condition("True", Reason.NO_MATCHING_SERVICES, _no_services(standing.policy))
+    partial = [*by_state.get(ServiceState.PARTIALLY_PROGRAMMED, ()), *by_state.get(ServiceState.OVERRIDDEN, ())]
+    if partial:
+        return condition("True", Reason.PARTIALLY_PROGRAMMED, _first([_said(entry) for entry in partial]))
+    return condition("True", Reason.PROGRAMMED)
+
+
+def _ready(
+    standing: Standing, accepted: Condition, written: Condition, programmed: int, counts: Mapping[ServiceState, int]
+) -> Condition:
+    for condition in (accepted, written):
+        if condition.status != "True":
+            return Condition(ConditionType.READY, condition.status, condition.reason, condition.message)
+    if written.reason is Reason.NO_MATCHING_SERVICES:
+        return Condition(ConditionType.READY, "True", written.reason, written.message)
+    skipped = counts[ServiceState.SKIPPED]
+    parts = [f"{programmed} of {_matched(standing) - skipped} Services programmed"]
+    overridden = len({(entry.service, item.where) for entry in standing.entries.values() for item in entry.overrides})
+    if overridden:
+        parts.append(f"{overridden} route{'s' if overridden > 1 else ''} overridden")
+    if skipped:
+        parts.append(f"{skipped} skipped")
+    return Condition(ConditionType.READY, "True", written.reason, "; ".join(parts))
+
+
+def _when_true(standing: Standing, accepted: Condition, written: Condition) -> list[Condition]:
+    """Return the conditions that are there only while they are True."""
+    found = []
+    ties = list(dict.fromkeys(tie for entry in _sorted(standing) for tie in entry.ties))
+    taken = [_said(entry) for entry in _sorted(standing) if entry.reason is Reason.HOST_TAKEN]
+    if ties or taken:
+        reason = Reason.ROUTE_TIE if ties else Reason.HOST_TAKEN
+        found.append(Condition(ConditionType.CONFLICTED, "True", reason, _first([*ties, *taken])))
+    failing = [
+        entry.reason
+        for entry in standing.entries.values()
+        if entry.state in (ServiceState.FAILED, ServiceState.PENDING)
+    ]
+    if any(reason in _RETRIED for reason in failing):
+        found.append(Condition(ConditionType.RECONCILING, "True", Reason.PROGRESSING_WITH_RETRY, written.message))
+    elif standing.pending:
+        text = f"{len(standing.pending)} of {_matched(standing)} Services to go"
+        found.append(Condition(ConditionType.RECONCILING, "True", Reason.PROGRESSING, text))
+    elif accepted.status == "False":
+        found.append(Condition(ConditionType.STALLED, "True", accepted.reason, accepted.message))
+    elif written.reason in _FINAL:
+        found.append(Condition(ConditionType.STALLED, "True", written.reason, written.message))
+    return found
+
+
+def _sorted(standing: Standing) -> list[Entry]:
+    return [entry for _, entry in sorted(standing.entries.items())]
+
+
+def _said(entry: Entry) -> str:
+    text = "; ".join(dict.fromkeys(item.where for item in entry.overrides)) or entry.message
+    return f"{entry.service}: {text}"
+
+
+def _no_services(policy: ResolvedPolicy) -> str:
+    selection = policy.spec.services
+    if selection is not None and selection.names is not None:
+        return f"namespace {policy.policy.key.namespace} has no Service named {' or '.join(selection.names[:_SHOWN])}"
+    return f"namespace {policy.policy.key.namespace} has no Service that the policy selects"
+
+
+def _service_status(entry: Entry) -> dict[str, Any]:
+    status: dict[str, Any] = {"name": entry.service, "state": str(entry.state), "reason": str(entry.reason)}
+    if entry.message:
+        status["message"] = _cut(entry.message, ENTRY_MESSAGE_LIMIT)
+    if entry.virtual_service is not None:
+        status["virtualServiceName"] = entry.virtual_service
+    if entry.developers:
+        status["developers"] = list(entry.developers[:DEVELOPERS_LIMIT])
+    if len(entry.developers) > DEVELOPERS_LIMIT:
+        status["omittedDevelopers"] = len(entry.developers) - DEVELOPERS_LIMIT
+    return status
+
+
+def _first(messages: Sequence[str]) -> str:
+    """Return the first three messages, and how many more there are."""
+    more = len(messages) - _SHOWN
+    text = "; ".join(messages[:_SHOWN])
+    return _cut(f"{text}; and {more} more" if more > 0 else text)
+
+
+def _cut(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def failed_entry(entry: Entry, finding: Finding) -> Entry:
+    """Return how a Service stands whose change did not go through."""
+    waits = finding.reason is Reason.ISTIO_NOT_INSTALLED
+    state = ServiceState.PENDING if waits else ServiceState.FAILED
+    return Entry(entry.service, state, finding.reason, finding.message, findings=entry.findings, ties=entry.ties)

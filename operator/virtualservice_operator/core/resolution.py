@@ -1,0 +1,250 @@
+"""
+A policy seen against the namespaces of the cluster: accepted or not, and which developers live where.
+
+This depends on the policy and the Namespaces only, not on any Service, so it is done once per change of those.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import re2
+
+from virtualservice_operator.api import names
+from virtualservice_operator.api.conditions import Reason
+from virtualservice_operator.api.v1alpha1 import DevelopersFrom, Match, RoutingPolicySpec
+from virtualservice_operator.core import labels
+from virtualservice_operator.core.objects import Finding, Namespace, Policy
+from virtualservice_operator.core.variables import NAMES, substitute, unknown_variables
+
+REGEX_LIMIT: Final = 1024
+_LONGEST_SERVICE: Final = dict.fromkeys(("ServiceName", "ServiceNamespace"), "s" * 63)
+_DEFAULT_MATCHES: Final = (Match(type="Header", name=names.DEFAULT_HEADER),)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What the operator was started with, as far as a decision depends on it."""
+
+    cluster_domain: str = "cluster.local"
+    istio_namespace: str = "istio-system"
+    operator_namespace: str = "virtualservice-operator"
+
+    def is_denied(self, namespace: str) -> bool:
+        """Tell whether a namespace is closed to policies and copies: Kubernetes' own, Istio's, the operator's."""
+        return namespace.startswith("kube-") or namespace in (self.istio_namespace, self.operator_namespace)
+
+
+class MatchKind(IntEnum):
+    """The kinds of match in the order their rules are written: a prefix `al` must not take alice's requests."""
+
+    EXACT = 0
+    PREFIX = 1
+    REGEX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
+    """A header match for one developer. `value` still holds the Service's variables, if the user wrote any."""
+
+    header: str
+    kind: MatchKind
+    value: str
+
+    def for_service(self, name: str, namespace: str) -> "HeaderMatch":
+        """Return the match with the Service's variables replaced."""
+        if "{{" not in self.value:
+            return self
+        values = {"ServiceName": name, "ServiceNamespace": namespace}
+        return HeaderMatch(self.header, self.kind, substitute(self.value, values, _escape_for(self.kind)))
+
+    def __str__(self) -> str:
+        """Return it as it is shown in messages."""
+        return f"{self.header}{('=', '=^', '=~')[self.kind]}{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedDeveloper:
+    """A developer with the namespaces that may hold copies, in order, and the matches that name them."""
+
+    name: str
+    namespaces: tuple[str, ...]
+    matches: tuple[HeaderMatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPolicy:
+    """
+    A policy ready for planning.
+
+    `rejection` is set where it is not accepted; it then has no developers. `findings` name developers' namespaces
+    that could not be used: each costs that developer only.
+    """
+
+    policy: Policy
+    rejection: Finding | None = None
+    developers: tuple[ResolvedDeveloper, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def spec(self) -> RoutingPolicySpec:
+        """Return the spec of an accepted policy."""
+        if self.policy.spec is None:
+            raise ValueError(f"{self.policy.key} has no valid spec")
+        return self.policy.spec
+
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """Return the developers' namespaces it reaches."""
+        return frozenset(namespace for developer in self.developers for namespace in developer.namespaces)
+
+
+def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings: PlanSettings) -> ResolvedPolicy:
+    """Return the policy with its developers found, or with the reason why it is not accepted."""
+    if policy.spec is None:
+        return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(policy.problems)))
+    if settings.is_denied(policy.key.namespace):
+        return ResolvedPolicy(policy, _denied_policy(policy.key.namespace))
+    wanted = _wanted_namespaces(policy.spec, namespaces)
+    problems = [*_match_problems(policy.spec, wanted)]
+    if problems:
+        return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(problems)))
+    developers, findings = [], []
+    for name, listed in wanted.items():
+        usable = []
+        for namespace in listed:
+            finding = _namespace_finding(name, namespace, policy, namespaces, settings)
+            if finding is None:
+                usable.append(namespace)
+            else:
+                findings.append(finding)
+        matches = tuple(_developer_match(match, name, listed) for match in _matches(policy.spec))
+        developers.append(ResolvedDeveloper(name, tuple(usable), matches))
+    return ResolvedPolicy(policy, None, tuple(developers), tuple(findings))
+
+
+def depends_on_namespace(policy: Policy, versions: Iterable[Namespace]) -> bool:
+    """Tell whether a Namespace, in any of these versions, can change what the policy resolves to."""
+    spec = policy.spec
+    if spec is None:
+        return False
+    source = _source(spec)
+    return any(
+        (source is not None and _is_selected(source, namespace))
+        or any(namespace.key.name in (developer.namespaces or (developer.name,)) for developer in spec.developers or ())
+        for namespace in versions
+    )
+
+
+def _matches(spec: RoutingPolicySpec) -> tuple[Match, ...]:
+    return spec.matches or _DEFAULT_MATCHES
+
+
+def _source(spec: RoutingPolicySpec) -> DevelopersFrom | None:
+    """Return where developers are found by label: by default, only when none are listed."""
+    return spec.developers_from or (DevelopersFrom() if spec.developers is None else None)
+
+
+def _wanted_namespaces(spec: RoutingPolicySpec, namespaces: Mapping[str, Namespace]) -> dict[str, tuple[str, ...]]:
+    """Return each developer's namespaces: the listed ones in their order, then the labelled ones by name."""
+    wanted = {developer.name: developer.namespaces or (developer.name,) for developer in spec.developers or ()}
+    source = _source(spec)
+    found = _labelled(source, namespaces) if source is not None else ()
+    for developer, namespace in sorted(found):
+        known = wanted.get(developer, ())
+        if namespace not in known:
+            wanted[developer] = (*known, namespace)
+    return wanted
+
+
+def _labelled(source: DevelopersFrom, namespaces: Mapping[str, Namespace]) -> Iterator[tuple[str, str]]:
+    label = source.name_label or names.DEVELOPER_LABEL
+    for name, namespace in namespaces.items():
+        if not namespace.terminating and _is_selected(source, namespace):
+            yield namespace.labels.get(label) or name.removeprefix(source.strip_prefix or "") or name, name
+
+
+def _is_selected(source: DevelopersFrom, namespace: Namespace) -> bool:
+    if source.namespace_selector is not None:
+        return labels.matches(source.namespace_selector, namespace.labels)
+    return (source.name_label or names.DEVELOPER_LABEL) in namespace.labels
+
+
+def _developer_match(match: Match, developer: str, namespaces: tuple[str, ...]) -> HeaderMatch:
+    kind = MatchKind[(match.match_type or "Exact").upper()]
+    values = {"DeveloperName": developer, "DeveloperNamespace": namespaces[0]}
+    value = substitute(match.value or names.DEVELOPER_NAME_VARIABLE, values, _escape_for(kind))
+    return HeaderMatch(match.name, kind, value)
+
+
+def _escape_for(kind: MatchKind) -> Callable[[str], str]:
+    return re.escape if kind is MatchKind.REGEX else str
+
+
+def _denied_policy(namespace: str) -> Finding:
+    return Finding(
+        Reason.NAMESPACE_NOT_ALLOWED,
+        f"namespace {namespace} is a system namespace: no policy is honoured there; move the policy to the namespace "
+        "of the Services it is for",
+    )
+
+
+def _namespace_finding(
+    developer: str, name: str, policy: Policy, namespaces: Mapping[str, Namespace], settings: PlanSettings
+) -> Finding | None:
+    """Return why a developer's namespace cannot be used, or None."""
+    if name == policy.key.namespace:
+        return Finding(
+            Reason.NAMESPACE_NOT_ALLOWED,
+            f"developer {developer}: {name} is the policy's own namespace; list the namespace that holds the copies",
+        )
+    if settings.is_denied(name):
+        return Finding(
+            Reason.NAMESPACE_NOT_ALLOWED,
+            f"developer {developer}: {name} is a system namespace; list the namespace that holds the copies",
+        )
+    namespace = namespaces.get(name)
+    if namespace is None or namespace.terminating:
+        return Finding(
+            Reason.NAMESPACE_NOT_FOUND,
+            f"developer {developer}: there is no namespace {name}; create it, or correct the entry in spec.developers",
+        )
+    return None
+
+
+def _match_problems(spec: RoutingPolicySpec, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """Yield what is wrong with `spec.matches` and the schema cannot see."""
+    for index, match in enumerate(_matches(spec)):
+        field = f"spec.matches[{index}].value"
+        value = match.value or names.DEVELOPER_NAME_VARIABLE
+        if unknown := unknown_variables(value):
+            yield f"{field}: {{{{ {unknown[0]} }}}} is not a variable; use one of {', '.join(NAMES)}"
+        elif match.match_type == "Regex":
+            yield from _regex_problems(field, match, value, wanted)
+
+
+def _regex_problems(field: str, match: Match, value: str, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    try:
+        re2.compile(substitute(value, dict.fromkeys(NAMES, "x")), _quiet())
+    except re2.error as error:
+        yield f"{field}: {value!r} is not an RE2 regular expression: {_text(error)}; Istio knows no other kind"
+        return
+    for developer, namespaces in wanted.items():
+        rendered = _developer_match(match, developer, namespaces).value
+        length = len(substitute(rendered, _LONGEST_SERVICE))
+        if length > REGEX_LIMIT:
+            yield f"{field}: {length} characters for developer {developer}; Istio takes {REGEX_LIMIT}; shorten it"
+            return
+
+
+def _quiet() -> "re2.Options":
+    options = re2.Options()
+    options.log_errors = False
+    return options
+
+
+def _text(error: Exception) -> str:
+    argument = error.args[0] if error.args else error
+    return argument.decode() if isinstance(argument, bytes) else str(argument)

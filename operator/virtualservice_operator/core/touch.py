@@ -1,0 +1,63 @@
+"""Which keys an object touches: the Services whose plan may change with it. Asked before and after each change."""
+
+from collections.abc import Iterator
+
+from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
+from virtualservice_operator.core.ownership import assigned_key, claimed_keys
+from virtualservice_operator.core.selection import governs
+from virtualservice_operator.core.snapshot import Snapshot
+
+
+def matters(before: ClusterObject | None, after: ClusterObject | None) -> bool:
+    """Tell whether a change can change any plan; our own status writes, for example, come back as events."""
+    if isinstance(before, Policy) and isinstance(after, Policy):
+        return (before.uid, before.generation, before.departing) != (after.uid, after.generation, after.departing)
+    return _without_version(before) != _without_version(after)
+
+
+def touched_keys(snapshot: Snapshot, item: ClusterObject) -> frozenset[Key]:
+    """Return the keys that an object touches as the snapshot stands; call it before and after a change."""
+    match item:
+        case Service():
+            return frozenset(_by_service(snapshot, item))
+        case Namespace():
+            return frozenset(
+                key for service in snapshot.services_in(item.key.name) for key in _by_service(snapshot, service)
+            )
+        case Policy():
+            return frozenset(_by_policy(snapshot, item))
+        case VirtualService():
+            return frozenset({assigned_key(item), *claimed_keys(item, snapshot.settings.cluster_domain)})
+
+
+def _without_version(item: ClusterObject | None) -> object:
+    if isinstance(item, VirtualService):
+        return item  # its version is a precondition of our next write
+    return None if item is None else tuple(getattr(item, name) for name in item.__slots__ if name != "version")
+
+
+def _by_service(snapshot: Snapshot, service: Service) -> Iterator[Key]:
+    """
+    Yield its own key, the keys it may be a copy for, and its namesakes that compete for the same copies.
+
+    A namesake in another policy namespace makes a copy ambiguous where both reach the copy's namespace.
+    """
+    namespace, name = service.key
+    yield service.key
+    for other in snapshot.policy_namespaces_reaching(namespace) | snapshot.rival_namespaces(namespace):
+        yield Key(other, name)
+    if service.copy_of is not None:
+        target_namespace, _, target_name = service.copy_of.partition("/")
+        yield Key(target_namespace, target_name)
+
+
+def _by_policy(snapshot: Snapshot, policy: Policy) -> Iterator[Key]:
+    namespace, name = policy.key
+    rivals = snapshot.rival_namespaces(namespace)
+    for service in snapshot.services_in(namespace):
+        if policy.spec is not None and governs(policy.spec, service):
+            yield service.key
+            yield from (Key(rival, service.key.name) for rival in rivals)
+    for item in snapshot.managed_in(namespace):
+        if name in (item.policies or "").split(","):
+            yield assigned_key(item)

@@ -1,0 +1,1 @@
+"""The API server: one call per function, no decisions."""

@@ -1,0 +1,191 @@
+"""
+Raw JSON of the API server to slim values of the core; this is the only place that knows both.
+
+Objects that the API server stores are well formed, with one exception: a RoutingPolicy stored under another schema.
+That one becomes a Policy without spec, with its problems in words.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from virtualservice_operator.api import names
+from virtualservice_operator.api.v1alpha1 import RoutingPolicySpec
+from virtualservice_operator.core.objects import (
+    ClusterObject,
+    Key,
+    Namespace,
+    Policy,
+    Service,
+    ServicePort,
+    VirtualService,
+)
+from virtualservice_operator.core.ownership import digest
+
+_HTTP_PROTOCOLS: Final = frozenset({"http", "http2", "grpc", "grpc-web", "http_proxy"})
+_OTHER_PROTOCOLS: Final = frozenset({"tcp", "udp", "https", "tls", "mongo", "redis", "mysql", "hbone", "auto"})
+_STANDARD_APP_PROTOCOLS: Final = {
+    "kubernetes.io/h2c": "http2",
+    "kubernetes.io/ws": "http",
+    "kubernetes.io/wss": "https",
+}
+# Ports that Istio takes for TCP unless the port says otherwise: their servers speak first.
+_TCP_PORTS: Final = frozenset({25, 53, 3306, 27017})
+_GATEWAY_LABEL: Final = "gateway.networking.k8s.io/gateway-name"
+_ISTIO_COMPONENT_LABEL: Final = "operator.istio.io/component"
+_GATEWAY_COMPONENTS: Final = frozenset({"IngressGateways", "EgressGateways"})
+
+
+def decode_service(raw: Mapping[str, Any]) -> Service:
+    """Return a Service."""
+    metadata, spec = raw["metadata"], raw.get("spec", {})
+    annotations, labels = metadata.get("annotations") or {}, _labels(metadata)
+    return Service(
+        key=_key(metadata),
+        version=_version(metadata),
+        labels=labels,
+        ports=tuple(_decode_port(port) for port in spec.get("ports") or ()),
+        external_name=spec.get("type") == "ExternalName",
+        headless=spec.get("clusterIP") == "None",
+        gateway=_GATEWAY_LABEL in labels or labels.get(_ISTIO_COMPONENT_LABEL) in _GATEWAY_COMPONENTS,
+        placeholder=annotations.get(names.PLACEHOLDER_ANNOTATION) == "true",
+        ignored=annotations.get(names.IGNORE_ANNOTATION) == "true",
+        copy_of=annotations.get(names.COPY_OF_ANNOTATION),
+    )
+
+
+def is_http(number: int, name: str, transport: str, app_protocol: str | None) -> bool:
+    """
+    Tell whether Istio applies `http` rules to a port: declared as HTTP, or left to protocol sniffing.
+
+    Source: istio/istio:pkg/config/kube/conversion.go, ConvertProtocol.
+    """
+    if transport != "TCP":
+        return False
+    declared = _STANDARD_APP_PROTOCOLS.get(app_protocol, app_protocol) if app_protocol else name
+    declared = declared.lower()
+    if declared.startswith("grpc-web"):
+        return True
+    protocol = declared.partition("-")[0]
+    if protocol in _HTTP_PROTOCOLS:
+        return True
+    return protocol not in _OTHER_PROTOCOLS and number not in _TCP_PORTS
+
+
+def decode_namespace(raw: Mapping[str, Any]) -> Namespace:
+    """Return a Namespace; its key's namespace is empty."""
+    metadata = raw["metadata"]
+    return Namespace(
+        key=_key(metadata),
+        version=_version(metadata),
+        labels=_labels(metadata),
+        terminating="deletionTimestamp" in metadata,
+    )
+
+
+def decode_policy(raw: Mapping[str, Any]) -> Policy:
+    """Return a RoutingPolicy; where the stored spec does not fit the models, one without spec."""
+    metadata = raw["metadata"]
+    spec, problems = _decode_spec(raw.get("spec"))
+    status = raw.get("status") or {}
+    return Policy(
+        key=_key(metadata),
+        version=_version(metadata),
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        spec=spec,
+        problems=problems,
+        observed_generation=status.get("observedGeneration"),
+        conditions=tuple(status.get("conditions") or ()),
+        status_digest=digest(status),
+    )
+
+
+def decode_virtual_service(raw: Mapping[str, Any]) -> VirtualService:
+    """Return a VirtualService, ours or foreign."""
+    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    marked = labels.get(names.MANAGED_BY_LABEL) == names.OPERATOR
+    return VirtualService(
+        key=_key(metadata),
+        version=_version(metadata),
+        uid=metadata["uid"],
+        created=metadata["creationTimestamp"],
+        hosts=tuple(spec.get("hosts") or ()),
+        spec_digest=digest(spec),
+        gateways=tuple(spec.get("gateways") or ()),
+        export_to=tuple(spec.get("exportTo") or ()),
+        marked=marked,
+        released=annotations.get(names.MANAGED_ANNOTATION) == "false",
+        adoptable=annotations.get(names.ADOPT_ANNOTATION) == "true",
+        service_label=labels.get(names.SERVICE_LABEL),
+        policies=annotations.get(names.POLICIES_ANNOTATION),
+        developers=annotations.get(names.DEVELOPERS_ANNOTATION),
+        owners=frozenset(
+            (owner["name"], owner["uid"])
+            for owner in metadata.get("ownerReferences") or ()
+            if owner.get("kind") == names.KIND
+        ),
+        destinations=frozenset(_destinations(spec)) if marked else frozenset(),
+        managers=tuple(sorted(_other_managers(metadata))),
+    )
+
+
+DECODERS: Final[Mapping[type[ClusterObject], Callable[[Mapping[str, Any]], ClusterObject]]] = {
+    Service: decode_service,
+    Namespace: decode_namespace,
+    Policy: decode_policy,
+    VirtualService: decode_virtual_service,
+}
+
+
+def _decode_port(port: Mapping[str, Any]) -> ServicePort:
+    name, number = port.get("name", ""), port["port"]
+    return ServicePort(
+        sys.intern(name), number, is_http(number, name, port.get("protocol", "TCP"), port.get("appProtocol"))
+    )
+
+
+def _decode_spec(raw: Any) -> tuple[RoutingPolicySpec | None, tuple[str, ...]]:
+    try:
+        return RoutingPolicySpec.model_validate(raw if raw is not None else {}), ()
+    except ValidationError as error:
+        return None, tuple(_problem(item) for item in error.errors(include_url=False))
+
+
+def _problem(error: Any) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    return f"spec{path}: {error['msg']}"
+
+
+def _destinations(spec: Mapping[str, Any]) -> set[str]:
+    """Return the namespaces that routes lead to, read from full host names."""
+    hosts = (
+        route.get("destination", {}).get("host", "")
+        for rule in spec.get("http") or ()
+        for route in rule.get("route") or ()
+    )
+    return {host.split(".")[1] for host in hosts if "." in host}
+
+
+def _other_managers(metadata: Mapping[str, Any]) -> set[str]:
+    return {
+        entry.get("manager", "")
+        for entry in metadata.get("managedFields") or ()
+        if entry.get("manager") != names.FIELD_MANAGER and "f:spec" in entry.get("fieldsV1", {})
+    }
+
+
+def _key(metadata: Mapping[str, Any]) -> Key:
+    return Key(sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"]))
+
+
+def _version(metadata: Mapping[str, Any]) -> int:
+    """Return the resourceVersion as a number. Source: KEP-5504, resource versions of one kind can be compared."""
+    return int(metadata["resourceVersion"])
+
+
+def _labels(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {sys.intern(key): sys.intern(value) for key, value in (metadata.get("labels") or {}).items()}

@@ -1,0 +1,150 @@
+"""
+Keeps a store equal to what the API server holds of one kind: list, watch, re-list with a difference.
+
+    list (pages, no resourceVersion) -> watch from there -> the server ends it: go on from the last version
+                                                          -> 410, ERROR, resync due: list again
+Events may be lost while a watch is broken; the list that follows a 410 finds what vanished (docs/adr/0002).
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+from virtualservice_operator.api import names
+from virtualservice_operator.core.objects import ClusterObject, Namespace, Policy, Service, VirtualService
+from virtualservice_operator.kube.client import KubeClient
+from virtualservice_operator.kube.decode import DECODERS
+from virtualservice_operator.kube.errors import ApiError, ConnectionLost, KubeError
+
+PATHS: Final[Mapping[type[ClusterObject], str]] = {
+    Service: "/api/v1/services",
+    Namespace: "/api/v1/namespaces",
+    Policy: f"/apis/{names.API_VERSION}/{names.PLURAL}",
+    VirtualService: f"/apis/{names.ISTIO_API_VERSION}/virtualservices",
+}
+_PAGE: Final = 500
+_SILENCE: Final = 75.0
+
+
+class Sink(Protocol):
+    """Where an informer puts what it sees. All calls come from the event loop."""
+
+    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
+        """Take a complete list, which was true at `version`."""
+
+    def put(self, item: ClusterObject) -> None:
+        """Take an object that was created or changed."""
+
+    def drop(self, item: ClusterObject) -> None:
+        """Take the last state of an object that was deleted."""
+
+    def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None:
+        """Hear that lists and watches of a kind fail, or work (again)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds between full lists, and the back-off after trouble: first, most, and most while the port refuses."""
+
+    resync: float = 600.0
+    first: float = 0.8
+    most: float = 30.0
+    refused: float = 2.0
+
+
+class WatchExpired(KubeError):  # noqa: N818 - it says what happened
+    """The server cannot go on from our version."""
+
+
+async def list_objects(client: KubeClient, kind: type[ClusterObject]) -> tuple[list[ClusterObject], int]:
+    """
+    Return all objects of a kind, in pages, and the version at which they were true.
+
+    Without resourceVersion, so the answer is never older than what was acknowledged before.
+    """
+    decode, path = DECODERS[kind], PATHS[kind]
+    found: list[ClusterObject] = []
+    params = {"limit": str(_PAGE)}
+    while True:
+        page = await client.request("GET", path, params=params)
+        found.extend(decode(raw) for raw in page.get("items") or ())
+        token = page["metadata"].get("continue")
+        if not token:
+            return found, int(page["metadata"]["resourceVersion"])
+        params = {"limit": str(_PAGE), "continue": token}
+
+
+class Informer:
+    """Watches one kind in the whole cluster and feeds a sink. `run` ends only by cancellation."""
+
+    def __init__(self, client: KubeClient, kind: type[ClusterObject], sink: Sink, timing: Timing) -> None:
+        self._client = client
+        self._kind = kind
+        self._sink = sink
+        self._timing = timing
+        self._version: int | None = None
+        self._failures = 0
+        self._list_due = 0.0
+
+    async def run(self) -> None:
+        """List and watch for ever; trouble is reported to the sink and waited out."""
+        while True:
+            try:
+                await self._follow()
+                self._failures = 0
+            except WatchExpired:
+                self._version = None
+            except KubeError as error:
+                if not isinstance(error, ConnectionLost):
+                    self._version = None
+                await self._wait_out(error)
+
+    async def _follow(self) -> None:
+        """List where needed, then watch until the server ends the watch or the next full list is due."""
+        clock = asyncio.get_running_loop().time
+        if self._version is None or clock() >= self._list_due:
+            items, self._version = await list_objects(self._client, self._kind)
+            self._list_due = clock() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
+            self._sink.replace_all(self._kind, items, self._version)
+        self._sink.report(self._kind, None)
+        seconds = max(1, int(self._list_due - clock()))
+        params = {"resourceVersion": str(self._version), "timeoutSeconds": str(seconds)}
+        async with aclosing(self._client.watch(PATHS[self._kind], params, silence=_SILENCE)) as events:
+            async for event in events:
+                self._failures = 0
+                self._take(event)
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        kind, raw = event["type"], event["object"]
+        if kind == "ERROR":
+            if raw.get("code") == HTTPStatus.GONE:
+                raise WatchExpired(raw.get("message", "expired"))
+            raise ApiError(raw.get("code", 0), raw.get("reason", ""), raw.get("message", ""))
+        self._version = int(raw["metadata"]["resourceVersion"])
+        if kind == "BOOKMARK":
+            return
+        item = DECODERS[self._kind](raw)
+        if kind == "DELETED":
+            self._sink.drop(item)
+        else:
+            self._sink.put(item)
+
+    async def _wait_out(self, error: KubeError) -> None:
+        if isinstance(error, ApiError) and error.status == HTTPStatus.GONE:
+            return
+        self._sink.report(self._kind, error)
+        most = (
+            self._timing.refused if isinstance(error, ConnectionLost) or is_missing_kind(error) else self._timing.most
+        )
+        delay = min(self._timing.first * 2**self._failures, most)
+        self._failures = min(self._failures + 1, 10)
+        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads load
+
+
+def is_missing_kind(error: KubeError) -> bool:
+    """Tell whether the server does not know a kind: its CRD is not installed. The answer is plain text then."""
+    return isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND and not error.reason
