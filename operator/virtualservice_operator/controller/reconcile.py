@@ -101,7 +101,7 @@ class Reconciler:
         if drifted:
             self._repairs.add(change.target, time.monotonic())
         logger.info(
-            "%s VirtualService %s: %s", _DONE[change.action], change.target, change.why, extra={"drift": drifted}
+            "%s VirtualService %s: %s%s", _DONE[change.action], change.target, change.why, " by hand" if drifted else ""
         )
         self._status.tell(change, drifted=drifted)
         return outcome
@@ -109,7 +109,9 @@ class Reconciler:
     def _is_drift(self, change: Change) -> bool:
         """Tell whether somebody changed what we wrote: we want the same as then, and something else stands there."""
         written = self._written.get(change.target)
-        return change.action is Action.UPDATE and written is not None and written == digest(change.document)
+        if change.action is not Action.UPDATE or written is None or change.observed is None:
+            return False
+        return change.observed.marked and written == digest(change.document)
 
     def _retry(self, key: Key, outcomes: Sequence[Outcome]) -> None:
         """Bring the key back after trouble, later each time; a key without trouble starts anew."""

@@ -4,6 +4,7 @@ Wanted against observed, for one Service: ordered changes, each with its reason,
     in this order                                the VirtualService       entry
     a policy was deleted a moment ago            stays                    (none: the last one stands)
     no Service, no policy, not eligible          deleted if ours          Skipped
+    released by its owner                        our mark comes off       Skipped/HostTaken
     our name taken by an unmarked one            untouched                Failed/NameConflict
     a foreign one on our host, same namespace    ours is withdrawn        Skipped/HostTaken
     named after a policy that is not accepted    stays (frozen)           Frozen
@@ -110,22 +111,32 @@ def _plan_wanted(
     observed: VirtualService | None,
     governing: tuple[ResolvedPolicy, ...],
 ) -> ServicePlan:
-    if service is not None and governing:
-        skip = skip_finding(service)
-        if skip is not None:
-            return _skipped(key, observed, governing, skip)
-        conflict = _name_conflict(key, observed)
-        if conflict is not None:
-            return _everywhere(key, governing, ServiceState.FAILED, conflict)
-        taken = _host_taken(snapshot, key)
-        if taken is not None:
-            return _skipped(key, observed, governing, taken)
+    obstacle = _obstacle(snapshot, service, observed, governing) if service is not None and governing else None
+    if obstacle is not None:
+        return obstacle
     freezers = _freezers(snapshot, observed)
     if freezers:
         return _frozen(key, observed, governing, freezers)
     if service is None or not governing:
         return ServicePlan(key, tuple(_delete(observed, "no policy governs a Service of this name")))
     return _plan_routing(snapshot, service, observed, governing)
+
+
+def _obstacle(
+    snapshot: Snapshot, service: Service, observed: VirtualService | None, governing: tuple[ResolvedPolicy, ...]
+) -> ServicePlan | None:
+    """Return the plan for a Service that is not to be routed, or not by us; None where nothing stands in the way."""
+    key = service.key
+    skip = skip_finding(service)
+    if skip is not None:
+        return _skipped(key, observed, governing, skip)
+    if observed is not None and observed.released:
+        return _released(key, observed, governing)
+    conflict = _name_conflict(key, observed)
+    if conflict is not None:
+        return _everywhere(key, governing, ServiceState.FAILED, conflict)
+    taken = _host_taken(snapshot, key)
+    return _skipped(key, observed, governing, taken) if taken is not None else None
 
 
 def _plan_routing(
@@ -210,6 +221,16 @@ def _beside_rival(entry: Entry, finding: Finding, *, outranked: bool) -> Entry:
     if outranked:
         return replace(entry, state=ServiceState.FAILED, reason=finding.reason, message=finding.message)
     return entry if entry.message else replace(entry, message=finding.message)
+
+
+def _released(key: Key, observed: VirtualService, governing: Sequence[ResolvedPolicy]) -> ServicePlan:
+    """Return the plan for one that its owner released: our mark comes off, and the Service is theirs from then on."""
+    finding = Finding(
+        Reason.HOST_TAKEN,
+        f"VirtualService {observed.key} was released; to hand it back: kubectl annotate virtualservice "
+        f"{observed.key.name} -n {key.namespace} {names.MANAGED_ANNOTATION}- {names.ADOPT_ANNOTATION}=true",
+    )
+    return _skipped(key, observed, governing, finding)
 
 
 # ---- frozen, skipped, orphaned

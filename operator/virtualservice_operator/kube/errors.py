@@ -70,7 +70,7 @@ class ConnectionLost(KubeError):  # noqa: N818 - it says what happened
 
 
 class ApiError(KubeError):
-    """The API server said no. `causes` are the reasons in the Status object's details."""
+    """The API server said no. `causes` are the reasons in the Status object's details; `message` is as it came."""
 
     def __init__(
         self, status: int, reason: str, message: str, *, causes: tuple[str, ...] = (), retry_after: float | None = None
@@ -78,7 +78,7 @@ class ApiError(KubeError):
         super().__init__(f"{status} {reason or 'without reason'}: {_printable(message)}")
         self.status = status
         self.reason = reason
-        self.message = _printable(message)
+        self.message = message
         self.causes = causes
         self.retry_after = retry_after
 
@@ -107,6 +107,13 @@ def classify(error: KubeError) -> Reaction:
 _PERMANENT_TEXTS: Final = ("failed to create typed patch object", "request is too large")
 _ADMISSION_TEXTS: Final = ("ValidatingAdmissionPolicy", "admission webhook", "exceeded quota")
 
+# A create over an existing object, an update of another uid, a JSON patch whose `test` failed: the world has moved.
+_STALE_TEXTS: Final = (
+    "metadata.resourceVersion",
+    "metadata.uid",
+    "the server rejected our request due to an error in our request",
+)
+
 
 def _mentions(error: ApiError, texts: tuple[str, ...]) -> bool:
     return any(text in error.message for text in texts)
@@ -124,15 +131,8 @@ _TABLE: Final[tuple[tuple[Callable[[ApiError], bool], Reaction], ...]] = (
     ),
     (lambda e: e.status == HTTPStatus.NOT_FOUND and e.reason == "NotFound", Reaction.REPLAN),
     (lambda e: e.status == HTTPStatus.NOT_FOUND, Reaction.NOT_INSTALLED),
-    (lambda e: "FieldManagerConflict" in e.causes, Reaction.REFUSED),
     (lambda e: e.status == HTTPStatus.CONFLICT, Reaction.REPLAN),
-    (
-        lambda e: (
-            e.status == HTTPStatus.UNPROCESSABLE_ENTITY
-            and _mentions(e, ("metadata.resourceVersion", "metadata.uid", "uid mismatch"))
-        ),
-        Reaction.REPLAN,
-    ),
+    (lambda e: e.status == HTTPStatus.UNPROCESSABLE_ENTITY and _mentions(e, _STALE_TEXTS), Reaction.REPLAN),
     (lambda e: e.status in (400, 413, 415, 422), Reaction.REFUSED),
     (lambda e: e.status == HTTPStatus.GONE, Reaction.REPLAN),
 )

@@ -1,0 +1,66 @@
+# Every target can be run on a fresh checkout; what it needs is made first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CRD := routingpolicies.virtualservice-operator.dev.yaml
+export PYTHONPATH := tests
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "making .venv from requirements-dev.lock (about half a minute)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: venv
+venv: $(READY) ## Make .venv.
+
+.PHONY: demo
+demo: $(READY) ## Show the operator at work on a control plane of its own; KEEP=1 leaves it running.
+	@$(BIN)/python -m demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: $(READY) ## Run all tests that need no container engine.
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(READY) ## Format, lint, types, import contracts, generated files, pure tests with coverage.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory verify
+	@$(BIN)/python -m pytest -q -m "not controlplane" --cov --cov-report=term --cov-fail-under=95
+
+.PHONY: crd
+crd: $(READY) ## Write the CRD from the models.
+	@mkdir -p crds kustomize/base
+	@$(BIN)/vso crd | tee crds/$(CRD) > kustomize/base/$(CRD)
+
+.PHONY: verify
+verify: $(READY) ## Prove that what is generated is what is committed.
+	@$(BIN)/vso crd | diff - crds/$(CRD) || { echo "crds/ is not what the models make: run make crd"; exit 1; }
+	@diff crds/$(CRD) kustomize/base/$(CRD) || { echo "kustomize/base is behind crds/: run make crd"; exit 1; }
+
+.PHONY: bench
+bench: $(READY) ## Count and time against a bare client; N=1000 Services.
+	@$(BIN)/python -m bench --services $(or $(N),1000)
+
+.PHONY: format
+format: $(READY) ## Format and mend what can be mended.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: lock
+lock: $(READY) ## Resolve the dependencies anew and write the lock files.
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade -o requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade --group dev -o requirements-dev.lock pyproject.toml

@@ -1,0 +1,40 @@
+"""The operator on a real API server, under the shipped roles; one for all tests that do not stop or break it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.world import World
+from controlplane.server import ControlPlane
+from operator_process import OperatorProcess
+
+ACCOUNT = ("virtualservice-operator", "virtualservice-operator")
+USER = "system:serviceaccount:virtualservice-operator:virtualservice-operator"
+# A deleted policy's grace is five seconds; here it is short, and test_policies has one test with the real length.
+FLAGS = ("--policy-delete-grace", "0.2", "--policy-list", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.controlplane)
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(control_plane: ControlPlane) -> Path:
+    return control_plane.kubeconfig_for_service_account(*ACCOUNT)
+
+
+@pytest.fixture(scope="session")
+def operator(
+    control_plane: ControlPlane, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    with OperatorProcess(operator_kubeconfig, tmp_path_factory.mktemp("operator"), *FLAGS) as process:
+        yield process
+        assert "bug:" not in process.log.read_text(), process.log.read_text()
+
+
+@pytest.fixture
+def world(control_plane: ControlPlane, operator: OperatorProcess) -> World:
+    return World.new(control_plane)

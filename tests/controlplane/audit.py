@@ -1,0 +1,65 @@
+"""Read what the API server was asked, from its audit log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """
+    One request.
+
+    `code` is the HTTP status of the answer; `stage` is ResponseStarted for a watch, which is written when it opens,
+    and ResponseComplete for everything else. What a request does not have (the namespace of a Node) is "".
+    """
+
+    verb: str
+    user: str
+    namespace: str
+    resource: str
+    subresource: str
+    name: str
+    api_group: str
+    code: int
+    stage: str
+    request_uri: str
+    timestamp: datetime
+
+
+def read_events(path: Path, *, user: str | None = None) -> Iterator[AuditEvent]:
+    """
+    Yield the requests so far, oldest first; those of one user when `user` is given.
+
+    The log is written before an answer is complete, so what a test did is in it when its call has returned. A line
+    that is still being written is left for the next time.
+    """
+    with path.open() as file:
+        for line in file:
+            if not line.endswith("\n"):
+                return
+            event = _decode(json.loads(line))
+            if user in (None, event.user):
+                yield event
+
+
+def _decode(event: dict[str, Any]) -> AuditEvent:
+    target = event.get("objectRef", {})
+    return AuditEvent(
+        verb=event["verb"],
+        user=event["user"].get("username", ""),
+        namespace=target.get("namespace", ""),
+        resource=target.get("resource", ""),
+        subresource=target.get("subresource", ""),
+        name=target.get("name", ""),
+        api_group=target.get("apiGroup", ""),
+        code=event.get("responseStatus", {}).get("code", 0),
+        stage=event["stage"],
+        request_uri=event["requestURI"],
+        timestamp=datetime.fromisoformat(event["requestReceivedTimestamp"]),
+    )

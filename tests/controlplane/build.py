@@ -1,0 +1,151 @@
+"""
+Find the programs of a control plane, or build them once.
+
+Order: the folder `KUBEBUILDER_ASSETS`, the ecosystem's own convention; kubectl from PATH; else a build from the Go
+modules that `tests/tools/go.mod` pins, kept in the user's cache under a key of everything that could change the result.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from controlplane.errors import BuildError
+from controlplane.progress import Say, run_long_command, say_to_stderr
+from controlplane.toolchain import (
+    TOOLS,
+    cache_directory,
+    find_go,
+    go_environment,
+    go_version,
+    lock,
+    pinned_version,
+    run_go,
+)
+
+KUBERNETES = "k8s.io/kubernetes"
+ETCD = "go.etcd.io/etcd/server/v3"
+ISTIO_API = "istio.io/api"
+ISTIO_CRDS = "kubernetes/customresourcedefinitions.gen.yaml"
+BUILD_FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where the programs of a control plane are."""
+
+    kube_apiserver: Path
+    etcd: Path
+    kube_controller_manager: Path
+    kubectl: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one program is built: its package, the module that carries its version, and how long a cold build takes."""
+
+    package: str
+    module: str
+    cold: str
+
+
+RECIPES = {
+    "etcd": Recipe(ETCD, ETCD, "under a minute"),
+    "kube-apiserver": Recipe(f"{KUBERNETES}/cmd/kube-apiserver", KUBERNETES, "about 4 minutes"),
+    "kube-controller-manager": Recipe(f"{KUBERNETES}/cmd/kube-controller-manager", KUBERNETES, "about a minute"),
+    "kubectl": Recipe(f"{KUBERNETES}/cmd/kubectl", KUBERNETES, "about half a minute"),
+}
+
+
+def ensure_programs(say: Say = say_to_stderr) -> Programs:
+    """Return the four programs; build those that are not there yet, and say so."""
+    found = _given_programs(say)
+    missing = [name for name in RECIPES if name not in found]
+    found.update(_built_programs(missing, say) if missing else {})
+    return Programs(**{name.replace("-", "_"): path for name, path in found.items()})
+
+
+def istio_crds(say: Say = say_to_stderr) -> Path:
+    """Return the file with Istio's CustomResourceDefinitions, from its Go module in Go's own module cache."""
+    module = json.loads(run_go(find_go(say), "mod", "download", "-json", ISTIO_API))
+    return Path(module["Dir"]) / ISTIO_CRDS
+
+
+def _given_programs(say: Say) -> dict[str, Path]:
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets:
+        return _programs_in(Path(assets), say)
+    kubectl = shutil.which("kubectl")
+    return {"kubectl": Path(kubectl)} if kubectl and _fits_api_server(kubectl) else {}
+
+
+def _programs_in(assets: Path, say: Say) -> dict[str, Path]:
+    found = {name: assets / name for name in RECIPES if os.access(assets / name, os.X_OK)}
+    for name in ("kube-apiserver", "etcd", "kubectl"):
+        if name not in found:
+            raise BuildError(f"KUBEBUILDER_ASSETS is {assets}, where there is no {name}: set it right or unset it")
+    if "kube-controller-manager" not in found:
+        say(
+            f"KUBEBUILDER_ASSETS has no kube-controller-manager: taking {pinned_version(KUBERNETES)}, built from source"
+        )
+    return found
+
+
+@functools.cache
+def _fits_api_server(kubectl: str) -> bool:
+    """Tell whether kubectl is within one minor version of the API server, as its own skew policy asks."""
+    asked = (kubectl, "version", "--client", "--output=json")
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    try:
+        version = json.loads(done.stdout)["clientVersion"]
+        minor = int(version["minor"].rstrip("+"))
+    except (ValueError, KeyError):
+        return False
+    return version["major"] == "1" and abs(minor - int(pinned_version(KUBERNETES).split(".")[1])) <= 1
+
+
+def _built_programs(names: Iterable[str], say: Say) -> dict[str, Path]:
+    go = find_go(say)
+    folder = cache_directory() / "tools" / _key(go)
+    paths = {name: folder / name for name in names}
+    if all(path.exists() for path in paths.values()):
+        return paths
+    with lock(folder.with_name(f"{folder.name}.lock"), say):
+        for name, path in paths.items():
+            if not path.exists():
+                _build(go, name, path, say)
+    return paths
+
+
+def _key(go: str) -> str:
+    """Return a name for everything that could change what is built."""
+    parts = ((TOOLS / "go.mod").read_text(), (TOOLS / "go.sum").read_text(), go_version(go), *_flags())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _flags() -> tuple[str, ...]:
+    """Return the build flags; without the version stamps the API server would report v0.0.0."""
+    version = pinned_version(KUBERNETES)
+    major, minor, _ = version.split(".")
+    stamps = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    linked = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())
+    return (*BUILD_FLAGS, "-ldflags", f"-s -w {linked}")
+
+
+def _build(go: str, name: str, path: Path, say: Say) -> None:
+    """Build to a temporary name and rename: a build that was interrupted leaves nothing that looks finished."""
+    recipe = RECIPES[name]
+    what = f"building {name} {pinned_version(recipe.module)}"
+    say(f"{what} ({recipe.cold} on 2 cores, once; cache: {path.parent})")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{name}.unfinished")
+    argv = (go, "build", *_flags(), "-o", str(unfinished), recipe.package)
+    run_long_command(what, argv, env=go_environment(), cwd=TOOLS, say=say)
+    unfinished.rename(path)

@@ -1,0 +1,105 @@
+"""The operator as a process, as a user starts it: `vso run` with a kubeconfig, its log in a file, stopped by its pid."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from controlplane.supervisor import Process, Supervisor
+
+READY_SECONDS = 60.0
+
+
+class OperatorProcess:
+    """`vso run` under a supervisor, so that it dies with the tests even when they are killed."""
+
+    def __init__(self, kubeconfig: Path, directory: Path, *flags: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.log = directory / "operator.log"
+        self.port = _free_port()
+        self._argv = [
+            *(sys.executable, "-m", "virtualservice_operator", "run"),
+            *("--kubeconfig", str(kubeconfig), "--host", "127.0.0.1", "--port", str(self.port)),
+            *("--log-format", "text", *flags),
+        ]
+        self._supervisor = Supervisor()
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Start it, without waiting."""
+        self._process = self._supervisor.spawn(self._argv, log=self.log)
+
+    def wait_ready(self) -> None:
+        """Return when /readyz says so."""
+        deadline = time.monotonic() + READY_SECONDS
+        while (verdict := self.get("/readyz")) != "ok\n":
+            if time.monotonic() > deadline or not self.alive:
+                raise AssertionError(
+                    f"the operator is not ready: {verdict!r}; its log:\n{self.log.read_text()[-3000:]}"
+                )
+            time.sleep(0.05)
+
+    def get(self, path: str) -> str:
+        """Return what the operator answers over HTTP; '' where nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                return str(response.read().decode())
+        except urllib.error.HTTPError as error:
+            return str(error.read().decode())
+        except OSError:
+            return ""
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it runs."""
+        return self._process is not None and self._process.alive
+
+    def terminate(self, timeout: float = 30) -> int:
+        """Send SIGTERM and return the exit code."""
+        assert self._process is not None
+        return self._process.terminate(timeout)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+
+    def close(self) -> None:
+        """Stop it, if it still runs."""
+        if self.alive:
+            self.terminate()
+        self._supervisor.stop()
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it is ready."""
+        self.start()
+        self.wait_ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run_vso(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run `vso` to its end, for commands that end by themselves."""
+    return subprocess.run(
+        [sys.executable, "-m", "virtualservice_operator", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
