@@ -27,11 +27,12 @@ class OperatorProcess:
             *("--kubeconfig", str(kubeconfig), "--host", "127.0.0.1", "--port", str(self.port)),
             *("--log-format", "text", *flags),
         ]
-        self._supervisor = Supervisor()
+        self._supervisor: Supervisor | None = None
         self._process: Process | None = None
 
     def start(self) -> None:
         """Start it, without waiting."""
+        self._supervisor = self._supervisor or Supervisor()
         self._process = self._supervisor.spawn(self._argv, log=self.log)
 
     def wait_ready(self) -> None:
@@ -70,10 +71,12 @@ class OperatorProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """Stop it, if it still runs."""
+        """Stop it, if it still runs; it can be started again."""
         if self.alive:
             self.terminate()
-        self._supervisor.stop()
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        self._supervisor = self._process = None
 
     def __enter__(self) -> Self:
         """Start it and wait until it is ready."""

@@ -49,6 +49,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def _started(options: argparse.Namespace) -> Iterator[ControlPlane]:
+    ensure_programs()
     crds = [*options.crd, *([istio_crds()] if options.istio else [])]
     directory = Path(tempfile.mkdtemp(prefix="controlplane-"))
     with ControlPlane.start(directory, crds=crds) as plane:

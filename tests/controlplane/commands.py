@@ -14,6 +14,7 @@ CONTROLLERS = (
     "serviceaccount-controller",
     "serviceaccount-token-controller",
     "endpointslice-controller",
+    "clusterrole-aggregation-controller",  # without it view, edit and admin allow nothing
 )
 
 AUDIT_POLICY = """\
@@ -108,6 +109,7 @@ def api_server(program: Path, layout: Layout, port: int, etcd_port: int, extra: 
         str(program),
         f"--etcd-servers=http://{LOOPBACK}:{etcd_port}",
         f"--bind-address={LOOPBACK}",
+        f"--advertise-address={LOOPBACK}",  # or it would look for an address of this machine, which may have none
         f"--secure-port={port}",
         f"--cert-dir={layout.certificates}",
         "--authorization-mode=RBAC",

@@ -147,12 +147,11 @@ class _End(asyncio.Protocol):
         self.other = other
         self.is_client = other is None
         self.can_write = True
+        self.ended = False
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.wire.ends.add(self)
         if self.is_client:
             task = asyncio.get_running_loop().create_task(self._dial())
@@ -168,10 +167,15 @@ class _End(asyncio.Protocol):
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """Pass the half-close on; this side may still be written to."""
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.write_eof()
-        return True
+        """Pass the half-close on; this side may be written to until the other side has ended, too."""
+        self.ended = True
+        if self.other is None or self.other.transport is None:
+            return False
+        self.other.transport.write_eof()
+        if not self.other.ended:
+            return True
+        self.other.transport.close()
+        return False
 
     def pause_writing(self) -> None:
         self._set_can_write(can_write=False)
@@ -179,14 +183,16 @@ class _End(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._set_can_write(can_write=True)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.wire.ends.discard(self)
-        if self.other is not None:
+        if self.other is not None and not (self.ended and self.other.ended):
             self.other.reset()
 
     def reset(self) -> None:
         """Close at once with RST."""
-        if self.transport is not None:
+        if self.transport is not None and not self.transport.is_closing():
+            sock: socket.socket = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.transport.abort()
 
     def read_or_wait(self) -> None:

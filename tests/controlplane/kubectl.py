@@ -21,7 +21,7 @@ def clean_environment(directory: Path) -> dict[str, str]:
 
 
 def run_kubectl(
-    program: Path, kubeconfig: Path, *arguments: str, input: str | None, env: Mapping[str, str], check: bool
+    program: Path, kubeconfig: Path, *arguments: str, stdin: str | None, env: Mapping[str, str], check: bool
 ) -> subprocess.CompletedProcess[str]:
     """
     Run kubectl with an explicit kubeconfig.
@@ -35,7 +35,7 @@ def run_kubectl(
         if argument.split("=")[0] in OTHER_SERVERS:
             raise ControlPlaneError(f"kubectl {argument}: the control plane decides the server; pass kubeconfig=…")
     command = (str(program), f"--kubeconfig={kubeconfig}", *arguments)
-    done = subprocess.run(command, input=input, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
+    done = subprocess.run(command, input=stdin, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
     if check and done.returncode != 0:
         raise KubectlError(command, done.returncode, done.stdout, done.stderr)
     return done

@@ -13,7 +13,7 @@ from controlplane import commands, credentials, etcd
 from controlplane.build import Programs, ensure_programs
 from controlplane.client import Answer, Client
 from controlplane.commands import Layout
-from controlplane.errors import ApiError, ControlPlaneError, ProcessError, last_lines
+from controlplane.errors import ControlPlaneError, ProcessError, last_lines
 from controlplane.kubectl import clean_environment, run_kubectl
 from controlplane.ports import LOOPBACK, free_port
 from controlplane.supervisor import Process, Supervisor
@@ -68,8 +68,11 @@ class ControlPlane:
         plane = cls(directory, programs, keep=keep, api_server_flags=api_server_flags)
         try:
             plane._start(controllers=controllers, crds=crds)
-        except BaseException:
+        except Exception:
             plane.supervisor.stop()  # the directory stays: the error names the logs in it
+            raise
+        except BaseException:
+            plane.stop()
             raise
         return plane
 
@@ -141,14 +144,18 @@ class ControlPlane:
         return credentials.with_server(base, f"https://{LOOPBACK}:{port}", copy)
 
     def kubectl(
-        self, *arguments: str, input: str | None = None, kubeconfig: Path | None = None, check: bool = True
+        self,
+        *arguments: str,
+        input: str | None = None,  # noqa: A002 - as in subprocess.run
+        kubeconfig: Path | None = None,
+        check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as the admin, or as another kubeconfig says; see `run_kubectl` for what it raises."""
         return run_kubectl(
             self.programs.kubectl,
             kubeconfig or self.kubeconfig,
             *arguments,
-            input=input,
+            stdin=input,
             env=clean_environment(self.directory),
             check=check,
         )
@@ -176,7 +183,7 @@ class ControlPlane:
 
     def kill_api_server(self) -> None:
         """Kill the API server with SIGKILL."""
-        self._processes.pop(API_SERVER).kill()
+        self._kill(API_SERVER)
 
     def start_api_server(self) -> None:
         """Start the API server again, with the same port and data, and return when it serves."""
@@ -185,7 +192,7 @@ class ControlPlane:
 
     def kill_etcd(self) -> None:
         """Kill etcd with SIGKILL."""
-        self._processes.pop(ETCD).kill()
+        self._kill(ETCD)
 
     def start_etcd(self) -> None:
         """Start etcd again, with the same port and data, and return when it answers."""
@@ -245,6 +252,11 @@ class ControlPlane:
             argv, log=self._layout.log(name), env=clean_environment(self.directory), cwd=self.directory
         )
 
+    def _kill(self, name: str) -> None:
+        if name not in self._processes:
+            raise ControlPlaneError(f"{name} does not run: start it first")
+        self._processes.pop(name).kill()
+
     def _wait_until_ready(self, name: str, is_ready: Callable[[], bool]) -> None:
         process = self._processes[name]
 
@@ -276,7 +288,16 @@ class ControlPlane:
         if not crds:
             return
         self.kubectl("apply", "--server-side", *(f"--filename={path}" for path in crds))
-        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        # Not `kubectl wait`: it fails on a CRD that has no conditions yet.
+        wait_for(self._are_crds_established, what="the CRDs to be established")
+
+    def _are_crds_established(self) -> bool:
+        crds = self.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
+        established = {"type": "Established", "status": "True"}
+        return all(
+            any(established.items() <= condition.items() for condition in crd.get("status", {}).get("conditions") or ())
+            for crd in crds
+        )
 
     def _admin(self) -> Client:
         return Client(self.url, self.ca_file, self._tokens[credentials.ADMIN])
@@ -284,6 +305,3 @@ class ControlPlane:
     def _write_kubeconfig(self, name: str, credential: dict[str, str], namespace: str = "default") -> Path:
         cluster = credentials.Cluster(self.url, self.ca_file)
         return credentials.write_kubeconfig(self._layout.kubeconfig(name), cluster, name, credential, namespace)
-
-
-__all__ = ["ApiError", "ControlPlane"]

@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -39,7 +40,7 @@ class Programs:
 
     def spawn(self, argv: list[str], log: str, env: dict[str, str] | None, cwd: str | None) -> dict[str, Any]:
         """Start a program whose output goes to the end of its log."""
-        with open(log, "ab") as output:
+        with Path(log).open("ab") as output:
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -48,7 +49,7 @@ class Programs:
                 env=env,
                 cwd=cwd,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - this process has one thread
             )
         self.running[process.pid] = process
         return {"pid": process.pid}

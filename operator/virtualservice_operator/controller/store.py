@@ -45,7 +45,7 @@ class Store:
         self._review = review
         self._grace = policy_delete_grace
         self._synced: set[type[ClusterObject]] = set()
-        self._missing: set[type[ClusterObject]] = set()
+        self._istio_missing = False
         self._troubles: dict[type[ClusterObject], str] = {}
         self._deleted: dict[str, Key] = {}
         self._seen: dict[type[ClusterObject], int] = {}
@@ -54,7 +54,7 @@ class Store:
     @property
     def is_istio_installed(self) -> bool:
         """Tell whether the API server knows VirtualServices."""
-        return VirtualService not in self._missing
+        return not self._istio_missing
 
     @property
     def unsynced(self) -> list[str]:
@@ -117,28 +117,34 @@ class Store:
         self._finish_list(kind, missing=False)
 
     def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None:
-        """Log what changes about a kind's lists and watches, once; a kind that is not installed counts as empty."""
+        """Log what changes about a kind's lists and watches, once."""
         text = None if trouble is None else _describe(kind, trouble)
         if self._troubles.get(kind) == text:
             return
         if text is not None and trouble is not None:
             self._troubles[kind] = text
             logger.warning(text)
-            if is_missing_kind(trouble):
-                self._take_missing(kind)
+            if kind is VirtualService and is_missing_kind(trouble):
+                self._take_missing_istio()
         else:
             del self._troubles[kind]
             logger.info("%s: lists and watches work again", kind.__name__)
 
-    def _take_missing(self, kind: type[ClusterObject]) -> None:
-        for known in list(self.snapshot.all_of(kind)):
+    def _take_missing_istio(self) -> None:
+        """
+        Count VirtualServices as known, and none, so that policies can say that Istio is not installed.
+
+        Not so for policies: where our own CRD is gone we wait, rather than take every route away.
+        """
+        for known in list(self.snapshot.all_of(VirtualService)):
             self._change(known, None)
-        self._finish_list(kind, missing=True)
+        self._finish_list(VirtualService, missing=True)
 
     def _finish_list(self, kind: type[ClusterObject], *, missing: bool) -> None:
-        """Note that all of a kind is known; the last one of all opens the gate, and one that comes or goes moves all."""
-        moved = (kind in self._missing) != missing
-        (self._missing.add if missing else self._missing.discard)(kind)
+        """Note that all of a kind is known; the last one of all opens the gate, and Istio's coming or going moves all."""
+        moved = kind is VirtualService and self._istio_missing != missing
+        if moved:
+            self._istio_missing = missing
         self._synced.add(kind)
         if len(self._synced) == len(KINDS) and not self._ready.is_set():
             self._ready.set()
