@@ -61,6 +61,7 @@ format: $(READY) ## Format and mend what can be mended.
 	@$(BIN)/ruff check --fix .
 
 .PHONY: lock
-lock: $(READY) ## Resolve the dependencies anew and write the lock files.
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade -o requirements.lock pyproject.toml
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade --group dev -o requirements-dev.lock pyproject.toml
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+lock: $(READY) ## Write the lock files; UPGRADE=1 takes newer versions.
+	@$(LOCK) $(if $(UPGRADE),--upgrade) -o requirements.lock pyproject.toml
+	@$(LOCK) $(if $(UPGRADE),--upgrade) --group dev -o requirements-dev.lock pyproject.toml

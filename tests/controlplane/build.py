@@ -57,8 +57,8 @@ class Recipe:
 
 
 RECIPES = {
-    "etcd": Recipe(ETCD, ETCD, "under a minute"),
-    "kube-apiserver": Recipe(f"{KUBERNETES}/cmd/kube-apiserver", KUBERNETES, "about 4 minutes"),
+    "etcd": Recipe(ETCD, ETCD, "about a minute"),
+    "kube-apiserver": Recipe(f"{KUBERNETES}/cmd/kube-apiserver", KUBERNETES, "4 to 5 minutes"),
     "kube-controller-manager": Recipe(f"{KUBERNETES}/cmd/kube-controller-manager", KUBERNETES, "about a minute"),
     "kubectl": Recipe(f"{KUBERNETES}/cmd/kubectl", KUBERNETES, "about half a minute"),
 }

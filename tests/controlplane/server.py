@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,14 +13,13 @@ from controlplane import commands, credentials, etcd
 from controlplane.build import Programs, ensure_programs
 from controlplane.client import Answer, Client
 from controlplane.commands import Layout
-from controlplane.errors import ControlPlaneError, ProcessError, last_lines
+from controlplane.errors import ControlPlaneError
 from controlplane.kubectl import clean_environment, run_kubectl
-from controlplane.ports import LOOPBACK, free_port
-from controlplane.supervisor import Process, Supervisor
+from controlplane.ports import LOOPBACK
+from controlplane.processes import Processes
+from controlplane.supervisor import Supervisor
 from controlplane.waiting import wait_for
 
-START_SECONDS = 60.0
-PORT_TRIES = 3
 API_SERVER, ETCD, CONTROLLER_MANAGER = "kube-apiserver", "etcd", "kube-controller-manager"
 
 
@@ -38,7 +37,7 @@ class ControlPlane:
         self._layout = Layout(directory)
         self._keep = keep
         self._api_server_flags = tuple(api_server_flags)
-        self._processes: dict[str, Process] = {}
+        self._processes = Processes(self.supervisor, self._layout)
         self._tokens: dict[str, str] = {}
         self._port = 0
         self._etcd_port = 0
@@ -116,8 +115,7 @@ class ControlPlane:
     @property
     def pids(self) -> dict[str, int]:
         """The process id of each running program, and of the supervisor."""
-        running = {name: process.pid for name, process in self._processes.items()}
-        return {**running, "supervisor": self.supervisor.pid}
+        return {**self._processes.pids, "supervisor": self.supervisor.pid}
 
     def kubeconfig_for_user(self, name: str) -> Path:
         """Return the kubeconfig of a test identity; what it may do is for RBAC to say."""
@@ -183,21 +181,22 @@ class ControlPlane:
 
     def kill_api_server(self) -> None:
         """Kill the API server with SIGKILL."""
-        self._kill(API_SERVER)
+        self._processes.kill(API_SERVER)
 
     def start_api_server(self) -> None:
         """Start the API server again, with the same port and data, and return when it serves."""
-        self._spawn_api_server()
-        self._wait_until_ready(API_SERVER, self._serves)
+        program, extra = self.programs.kube_apiserver, self._api_server_flags
+        argv = commands.api_server(program, self._layout, self._port, self._etcd_port, extra)
+        self._processes.start(API_SERVER, argv, is_ready=self._serves)
 
     def kill_etcd(self) -> None:
         """Kill etcd with SIGKILL."""
-        self._kill(ETCD)
+        self._processes.kill(ETCD)
 
     def start_etcd(self) -> None:
         """Start etcd again, with the same port and data, and return when it answers."""
-        self._spawn_etcd()
-        self._wait_until_ready(ETCD, lambda: etcd.is_healthy(self._etcd_port))
+        argv = commands.etcd(self.programs.etcd, self._layout, self._etcd_port)
+        self._processes.start(ETCD, argv, is_ready=lambda: etcd.is_healthy(self._etcd_port))
 
     def _start(self, *, controllers: bool, crds: Sequence[Path]) -> None:
         if not self._keep:
@@ -205,24 +204,12 @@ class ControlPlane:
         self._layout.audit_policy.write_text(commands.AUDIT_POLICY)
         credentials.write_signing_key(self._layout.signing_key)
         self._tokens = credentials.write_user_tokens(self._layout.user_tokens)
-        self._start_on_free_port(ETCD, self._start_etcd_on)
-        self._start_on_free_port(API_SERVER, self._start_api_server_on)
+        self._processes.start_on_free_port(ETCD, self._start_etcd_on)
+        self._processes.start_on_free_port(API_SERVER, self._start_api_server_on)
         self.kubeconfig_for_user(credentials.ADMIN)
         self._install(crds)
         if controllers:
             self._start_controllers()
-
-    def _start_on_free_port(self, name: str, start_on: Callable[[int], None]) -> None:
-        """Start on a port that was free a moment ago; take another when someone was faster."""
-        for attempt in range(1, PORT_TRIES + 1):
-            try:
-                return start_on(free_port())
-            except ProcessError:
-                taken = "address already in use" in last_lines(self._layout.log(name))
-                if not taken or attempt == PORT_TRIES:
-                    raise
-                self._layout.log(name).unlink()
-        return None
 
     def _start_etcd_on(self, port: int) -> None:
         self._etcd_port = port
@@ -232,46 +219,11 @@ class ControlPlane:
         self._port = port
         self.start_api_server()
 
-    def _spawn_etcd(self) -> None:
-        self._spawn(ETCD, commands.etcd(self.programs.etcd, self._layout, self._etcd_port))
-
-    def _spawn_api_server(self) -> None:
-        program, extra = self.programs.kube_apiserver, self._api_server_flags
-        self._spawn(API_SERVER, commands.api_server(program, self._layout, self._port, self._etcd_port, extra))
-
     def _start_controllers(self) -> None:
         kubeconfig = self.kubeconfig_for_user("system:kube-controller-manager")
         program = self.programs.kube_controller_manager
-        self._spawn(CONTROLLER_MANAGER, commands.controller_manager(program, self._layout, kubeconfig))
-        self._wait_until_ready(CONTROLLER_MANAGER, self._has_default_account)
-
-    def _spawn(self, name: str, argv: list[str]) -> None:
-        if name in self._processes:
-            raise ControlPlaneError(f"{name} runs already (process {self._processes[name].pid}): kill it first")
-        self._processes[name] = self.supervisor.spawn(
-            argv, log=self._layout.log(name), env=clean_environment(self.directory), cwd=self.directory
-        )
-
-    def _kill(self, name: str) -> None:
-        if name not in self._processes:
-            raise ControlPlaneError(f"{name} does not run: start it first")
-        self._processes.pop(name).kill()
-
-    def _wait_until_ready(self, name: str, is_ready: Callable[[], bool]) -> None:
-        process = self._processes[name]
-
-        def ready_or_dead() -> bool:
-            return is_ready() or not process.alive
-
-        try:
-            wait_for(ready_or_dead, what=f"{name} to be ready", timeout=START_SECONDS)
-            if process.alive:
-                return
-            trouble = f"{name} ended with {process.code}"
-        except TimeoutError as error:
-            trouble = str(error)
-        self._processes.pop(name).kill()
-        raise ProcessError(f"{trouble}. The end of its log {process.log}:\n{last_lines(process.log)}")
+        argv = commands.controller_manager(program, self._layout, kubeconfig)
+        self._processes.start(CONTROLLER_MANAGER, argv, is_ready=self._has_default_account)
 
     def _serves(self) -> bool:
         """Tell whether the API server is ready; its certificate exists only a moment after its start."""

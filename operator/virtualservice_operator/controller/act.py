@@ -52,12 +52,12 @@ async def _update(client: KubeClient, store: Store, change: Change) -> None:
 async def _settle(client: KubeClient, store: Store, change: Change, answer: Mapping[str, Any]) -> None:
     """Enter the answer; where somebody added fields that an apply leaves alone, replace the whole spec once."""
     document, written = _document(change), decode_virtual_service(answer)
-    if differs(document, written) is not None:
+    if differs(document, change.spec_digest, written) is not None:
         version = answer["metadata"]["resourceVersion"]
         answer = await client.replace_virtual_service_spec(change.target, document["spec"], version)
         written = decode_virtual_service(answer)
     store.put(written)
-    remaining = differs(document, written)
+    remaining = differs(document, change.spec_digest, written)
     if remaining is not None:
         raise StoredOtherwise(
             f"VirtualService {change.target} is not stored as it was sent ({remaining}): is Istio's CRD older than "

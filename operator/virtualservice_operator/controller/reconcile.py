@@ -22,7 +22,6 @@ from virtualservice_operator.controller.status import StatusWriter
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.controller.telemetry import Metrics
 from virtualservice_operator.core.objects import Finding, Key
-from virtualservice_operator.core.ownership import digest
 from virtualservice_operator.core.plan import Action, Change, Entry, ServicePlan, plan_service
 from virtualservice_operator.core.report import failed_entry
 from virtualservice_operator.kube.client import KubeClient
@@ -95,7 +94,7 @@ class Reconciler:
             self._log_trouble(outcome)
             return outcome
         if change.document is not None:
-            self._written[change.target] = digest(change.document)
+            self._written[change.target] = _fingerprint(change)
         else:
             self._written.pop(change.target, None)
         if drifted:
@@ -111,7 +110,7 @@ class Reconciler:
         written = self._written.get(change.target)
         if change.action is not Action.UPDATE or written is None or change.observed is None:
             return False
-        return change.observed.marked and written == digest(change.document)
+        return change.observed.marked and written == _fingerprint(change)
 
     def _retry(self, key: Key, outcomes: Sequence[Outcome]) -> None:
         """Bring the key back after trouble, later each time; a key without trouble starts anew."""
@@ -147,6 +146,12 @@ class Reconciler:
             self._metrics.virtual_services_created.labels(namespace).inc(created)
         result = _result(outcomes)
         self._metrics.reconciliation_seconds.labels(namespace, result).observe(seconds)
+
+
+def _fingerprint(change: Change) -> str:
+    """Return what stands for the whole wanted document: two equal ones in a row mean that somebody interfered."""
+    metadata = change.document["metadata"] if change.document is not None else {}
+    return f"{change.spec_digest} {metadata.get('annotations')} {metadata.get('ownerReferences')}"
 
 
 def _entries(plan: ServicePlan, outcomes: Sequence[Outcome]) -> dict[str, Entry]:

@@ -9,6 +9,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import Key, Policy, VirtualService
 
 _MESH: Final = "mesh"
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def assigned_key(item: VirtualService) -> Key:
@@ -79,18 +80,19 @@ def stamp(key: Key, spec: dict[str, Any], contributing: Sequence[Policy], develo
     }
 
 
-def differs(document: Mapping[str, Any], observed: VirtualService) -> str | None:
+def differs(document: Mapping[str, Any], spec_digest: str, observed: VirtualService) -> str | None:
     """
     Return what of an observed VirtualService is not as wanted, for a log line, or None.
 
-    Labels, annotations and owners that others added are none of our business.
+    `spec_digest` is that of the document's spec. Labels, annotations and owners that others added are none of our
+    business.
     """
     metadata = document["metadata"]
     annotations = metadata["annotations"]
     owners = {(owner["name"], owner["uid"]) for owner in metadata["ownerReferences"]}
     if not observed.marked:
         return "adopted: its owner asked for it"
-    if observed.spec_digest != digest(document["spec"]):
+    if observed.spec_digest != spec_digest:
         return "the routes differ"
     if observed.policies != annotations[names.POLICIES_ANNOTATION]:
         return "other policies contribute"
@@ -103,5 +105,4 @@ def differs(document: Mapping[str, Any], observed: VirtualService) -> str | None
 
 def digest(spec: Any) -> str:
     """Return a short text that is equal for equal specs, whatever the order of their keys."""
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(_canonical(spec).encode(), digest_size=16).hexdigest()

@@ -21,7 +21,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
-from virtualservice_operator.core.ownership import differs, is_private, stamp
+from virtualservice_operator.core.ownership import differs, digest, is_private, stamp
 from virtualservice_operator.core.precedence import in_precedence
 from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.routes import Override, Routing, route
@@ -40,13 +40,18 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One request: `observed` is what it starts from (None for create), `document` what is wanted (None for delete)."""
+    """
+    One request: `observed` is what it starts from (None for create), `document` what is wanted (None for delete).
+
+    `spec_digest` stands for the document's spec, as in VirtualService.
+    """
 
     action: Action
     target: Key
     why: str
     document: dict[str, Any] | None = None
     observed: VirtualService | None = None
+    spec_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +158,8 @@ def _plan_routing(
     document = stamp(key, spec, [policy.policy for policy in governing], developers)
     change = _change_for(document, observed)
     if change is not None:
-        findings = check_virtual_service(document, key, snapshot.settings.cluster_domain)
+        permitted = {namespace for policy in governing for namespace in policy.namespaces}
+        findings = check_virtual_service(document, key, snapshot.settings.cluster_domain, permitted)
         if findings:
             return _everywhere(key, governing, ServiceState.FAILED, findings[0])
     entries = {policy.policy.key.name: _entry(key, policy, routing) for policy in governing}
@@ -168,12 +174,13 @@ def _plan_routing(
 
 def _change_for(document: dict[str, Any], observed: VirtualService | None) -> Change | None:
     target = Key(document["metadata"]["namespace"], document["metadata"]["name"])
+    wanted = digest(document["spec"])
     if observed is None:
-        return Change(Action.CREATE, target, "a policy governs the Service", document)
-    difference = differs(document, observed)
+        return Change(Action.CREATE, target, "a policy governs the Service", document, None, wanted)
+    difference = differs(document, wanted, observed)
     if difference is None:
         return None
-    return Change(Action.UPDATE, target, difference, document, observed)
+    return Change(Action.UPDATE, target, difference, document, observed, wanted)
 
 
 # ---- foreign VirtualServices
