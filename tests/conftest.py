@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.build import ensure_programs
 from controlplane.build import istio_crds as find_istio_crds
 from controlplane.server import ControlPlane
 
@@ -12,8 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
-def istio_crds() -> Path:
-    return find_istio_crds()
+def istio_crds(request: pytest.FixtureRequest) -> Path:
+    """Build what is missing first, with its progress shown: pytest would keep minutes of it to itself."""
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        ensure_programs()
+        return find_istio_crds()
 
 
 @pytest.fixture(scope="session")

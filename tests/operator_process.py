@@ -1,6 +1,5 @@
 """The operator as a process, as a user starts it: `vso run` with a kubeconfig, its log in a file, stopped by its pid."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from controlplane.ports import free_port
 from controlplane.supervisor import Process, Supervisor
 
 READY_SECONDS = 60.0
@@ -21,7 +21,7 @@ class OperatorProcess:
     def __init__(self, kubeconfig: Path, directory: Path, *flags: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = directory / "operator.log"
-        self.port = _free_port()
+        self.port = free_port()
         self._argv = [
             *(sys.executable, "-m", "virtualservice_operator", "run"),
             *("--kubeconfig", str(kubeconfig), "--host", "127.0.0.1", "--port", str(self.port)),
@@ -89,12 +89,6 @@ class OperatorProcess:
     ) -> None:
         """Stop it."""
         self.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run_vso(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -24,14 +24,15 @@ POLICY = {
 }
 
 
-def load_services(plane: ControlPlane, count: int) -> None:
-    """Create `count` Services, a copy of each for both developers, and their namespaces."""
-    for namespace in (NAMESPACE, *DEVELOPERS):
+def load_services(plane: ControlPlane, count: int, developers: Sequence[str] = DEVELOPERS) -> None:
+    """Create `count` Services, a copy of each for every developer, and their namespaces."""
+    namespaces = (NAMESPACE, *developers)
+    for namespace in namespaces:
         plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    asyncio.run(_load_services(plane.kubeconfig, count))
+    asyncio.run(_load_services(plane.kubeconfig, count, namespaces))
 
 
-async def _load_services(kubeconfig: Path, count: int) -> None:
+async def _load_services(kubeconfig: Path, count: int, namespaces: Sequence[str]) -> None:
     async with KubeClient(Source(str(kubeconfig))) as client:
 
         async def create(place: tuple[str, int]) -> None:
@@ -40,7 +41,7 @@ async def _load_services(kubeconfig: Path, count: int) -> None:
             service = {"metadata": {"name": f"s{number:05d}"}, "spec": spec}
             await client.request("POST", f"/api/v1/namespaces/{namespace}/services", body=service)
 
-        places = [(namespace, number) for namespace in (NAMESPACE, *DEVELOPERS) for number in range(count)]
+        places = [(namespace, number) for namespace in namespaces for number in range(count)]
         await in_flight(create, places, 2 * IN_FLIGHT)
 
 

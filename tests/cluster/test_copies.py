@@ -81,10 +81,7 @@ def test_an_ambiguous_copy_gets_no_route_until_an_annotation_decides(world: Worl
     world.policy("p", "shop", developersFrom=only(world, "alice"))
     world.policy("p", "checkout", developersFrom=only(world, "alice"))
     for name in ("shop", "checkout"):
-        eventually(
-            f"{name} says so",
-            lambda name=name: world.condition("p", name, "ResolvedRefs") == ("False", "AmbiguousCopy"),
-        )
+        world.wait_condition("p", name, "ResolvedRefs", ("False", "AmbiguousCopy"))
         assert world.rules("api", name) == ["default"]
     remedy = f"kubectl annotate service api -n {world.ns('alice')} {COPY_OF}={world.ns('shop')}/api"
     assert remedy in world.message("p", "shop", "ResolvedRefs")

@@ -91,10 +91,7 @@ def test_only_a_tie_is_a_conflict_and_both_say_so(world: World) -> None:
     world.service("reviews", "qa")
     world.policy("second", "shop", developers=[{"name": "alice", "namespaces": [world.ns("qa")]}])
     for policy in ("defaults", "second"):
-        eventually(
-            f"{policy} is Conflicted",
-            lambda policy=policy: world.condition(policy, "shop", "Conflicted") == ("True", "RouteTie"),
-        )
+        world.wait_condition(policy, "shop", "Conflicted", ("True", "RouteTie"))
     assert world.destination("reviews", "shop", "defaults.alice") == world.host("reviews", "alice")
     assert "give one of them a higher priority" in world.message("second", "shop", "Conflicted")
     world.policy("second", "shop", priority=1, developers=[{"name": "alice", "namespaces": [world.ns("qa")]}])

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from cluster.conftest import USER
+from cluster.world import World, eventually, shop_with_alice
+from controlplane.audit import read_events
 from controlplane.server import ControlPlane
 
 ROLES = Path(__file__).resolve().parents[2] / "kustomize/base/roles.yaml"
@@ -66,7 +68,30 @@ def test_who_may_edit_policies_was_bound_on_purpose(control_plane: ControlPlane,
 
     assert carol_can("create") is edits
     if role == "view":
-        # Aggregation is the work of a controller that this control plane does not run; the label is the contract.
-        documents = {item["metadata"]["name"]: item for item in yaml.safe_load_all(ROLES.read_text())}
-        labels = documents["routingpolicies-view"]["metadata"]["labels"]
-        assert labels["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+        eventually("aggregated", lambda: carol_can("list"))
+
+
+def test_every_right_is_used_and_no_other_is_asked_for(world: World) -> None:
+    """By the audit log. `create` of VirtualServices does not show there: an apply that creates is audited as patch."""
+    shop_with_alice(world, "reviews", "ratings")
+    released = {"metadata": {"annotations": {"virtualservice-operator.dev/managed": "false"}}}
+    world.edit_virtual_service("ratings", "shop", released)
+    world.delete_service("reviews", "shop")
+    eventually("withdrawn", lambda: world.written("reviews", "shop") is None)
+    eventually("released", lambda: world.entry("defaults", "shop", "ratings").get("reason") == "HostTaken")
+    events = list(read_events(world.plane.audit_log, user=USER))
+    used = {
+        (event.api_group, event.resource + (f"/{event.subresource}" if event.subresource else ""), event.verb)
+        for event in events
+    }
+    granted = {
+        (group, resource, verb)
+        for item in yaml.safe_load_all(ROLES.read_text())
+        if item["kind"] == "ClusterRole" and item["metadata"]["name"] == "virtualservice-operator"
+        for rule in item["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted - used == {("networking.istio.io", "virtualservices", "create")}
+    assert {event.code for event in events} & {403} == set()

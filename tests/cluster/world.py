@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from controlplane.errors import ApiError
 from controlplane.server import ControlPlane
@@ -19,10 +19,7 @@ _serial: Iterator[int] = itertools.count(1)
 Json = dict[str, Any]
 
 
-T = TypeVar("T")
-
-
-def eventually(what: str, found: Callable[[], T], seconds: float = SECONDS) -> T:
+def eventually(what: str, found: Callable[[], Any], seconds: float = SECONDS) -> Any:
     """Return the first true answer; fail with the claim and the last answer when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (answer := found()):
@@ -185,7 +182,8 @@ class World:
 
     def message(self, name: str, namespace: str, kind: str) -> str:
         """Return the message of a condition."""
-        return next(item["message"] for item in self.status(name, namespace)["conditions"] if item["type"] == kind)
+        conditions = self.status(name, namespace)["conditions"]
+        return str(next(item["message"] for item in conditions if item["type"] == kind))
 
     def entry(self, policy: str, namespace: str, service: str) -> Json:
         """Return a Service's entry in a policy's status; empty where there is none."""
@@ -198,6 +196,10 @@ class World:
             f"policy {policy} is Ready: {self.status(policy, namespace)}",
             lambda: (self.condition(policy, namespace, "Ready") or ("", ""))[0] == "True",
         )
+
+    def wait_condition(self, policy: str, namespace: str, kind: str, expected: tuple[str, str]) -> None:
+        """Return when a condition says so at the policy's present generation."""
+        eventually(f"{policy}: {kind} is {expected}", lambda: self.condition(policy, namespace, kind) == expected)
 
     def _apply(self, path: str, document: Json) -> Json:
         answer: Json = self.plane.request(

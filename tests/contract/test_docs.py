@@ -71,7 +71,7 @@ POLICIES = [
     for index, block in enumerate(BLOCK.finditer(path.read_text()))
     if block["language"] == "yaml"
     for document in documents(block["text"])
-    if document["kind"] == "RoutingPolicy"
+    if document.get("kind") == "RoutingPolicy"
 ]
 
 

@@ -61,11 +61,9 @@ class Source:
         path = self.kubeconfig or os.environ.get("KUBECONFIG")
         try:
             if path is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-                kube_config.load_incluster_config(  # type: ignore[no-untyped-call]
-                    target, try_refresh_token=False
-                )
+                kube_config.load_incluster_config(target, try_refresh_token=False)
             else:
-                await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
+                await kube_config.load_kube_config(
                     _existing(path), self.context, client_configuration=target, persist_config=False
                 )
         except (kube_config.ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, AttributeError) as error:
