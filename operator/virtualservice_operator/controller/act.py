@@ -24,6 +24,11 @@ class Outcome:
     finding: Finding | None = None
     retry_after: float | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether nothing can be said yet: the world moved, and the next plan will know."""
+        return self.reaction is not None and self.finding is None
+
 
 async def carry_out(client: KubeClient, store: Store, change: Change) -> Outcome:
     """Carry out one change; every answer enters the store, so that the watch's echo makes no second write."""

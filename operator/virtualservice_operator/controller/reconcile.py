@@ -6,6 +6,7 @@ One key: plan, act, record. The whole operator on one screen.
                                    +-> trouble: back into the queue, later
 """
 
+import asyncio
 import logging
 import random
 import time
@@ -66,10 +67,10 @@ class Reconciler:
             except Exception:
                 # A bug of ours, loud; one Service must not stop the others.
                 logger.exception("bug: Service %s cannot be reconciled; please report this", key)
-                self._metrics.reconciliation_seconds.labels(key.namespace, "error").observe(0)
-                self._queue.add_after(key, BACKOFFS[Reaction.REFUSED].first)
+                self._record_bug(key)
             finally:
                 self._queue.done(key)
+            await asyncio.sleep(0)  # thousands of keys without a change must not hold the loop
 
     async def reconcile(self, key: Key) -> None:
         """Bring one Service's VirtualService to what all policies together want, and tell the policies."""
@@ -78,10 +79,20 @@ class Reconciler:
         if plan.waiting:
             return
         outcomes = [await self._carry_out(change) for change in plan.changes]
-        entries = _entries(plan, outcomes)
-        self._status.review(*self._ledger.record(self._store.snapshot, plan, entries))
+        if not any(outcome.is_open for outcome in outcomes):
+            entries = _entries(plan, outcomes)
+            self._status.review(*self._ledger.record(self._store.snapshot, plan, entries))
         self._retry(key, outcomes)
         self._count(plan, outcomes, time.monotonic() - started)
+
+    def _record_bug(self, key: Key) -> None:
+        snapshot = self._store.snapshot
+        finding = Finding(Reason.APPLY_FAILED, "the operator has a bug here; its log says more")
+        entry = Entry(key.name, ServiceState.FAILED, finding.reason, finding.message)
+        entries = {policy.policy.key.name: entry for policy in snapshot.accepted(key.namespace)}
+        self._status.review(*self._ledger.record(snapshot, ServicePlan(key), entries))
+        self._metrics.reconciliation_seconds.labels(key.namespace, "error").observe(0)
+        self._queue.add_after(key, BACKOFFS[Reaction.REFUSED].first)
 
     async def _carry_out(self, change: Change) -> Outcome:
         if not self._store.is_istio_installed:

@@ -112,6 +112,8 @@ class StatusWriter:
     async def _write(self, resolved: ResolvedPolicy) -> None:
         policy = resolved.policy
         standing = self.ledger.standing(self._store.snapshot, resolved, policy.observed_generation)
+        if standing.pending and policy.observed_generation == policy.generation:
+            return  # after a restart, say: what the status says stands until all is known; the last key brings us back
         if not standing.pending:
             self._settled[policy.key] = asyncio.get_running_loop().time()
         status = policy_status(standing, policy.conditions, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))

@@ -80,13 +80,14 @@ class ResolvedPolicy:
     A policy ready for planning.
 
     `rejection` is set where it is not accepted; it then has no developers. `findings` name developers' namespaces
-    that could not be used: each costs that developer only.
+    that could not be used: each costs that developer only. `namespaces` are all that the developers reach.
     """
 
     policy: Policy
     rejection: Finding | None = None
     developers: tuple[ResolvedDeveloper, ...] = ()
     findings: tuple[Finding, ...] = ()
+    namespaces: frozenset[str] = frozenset()
 
     @property
     def spec(self) -> RoutingPolicySpec:
@@ -94,11 +95,6 @@ class ResolvedPolicy:
         if self.policy.spec is None:
             raise ValueError(f"{self.policy.key} has no valid spec")
         return self.policy.spec
-
-    @property
-    def namespaces(self) -> frozenset[str]:
-        """Return the developers' namespaces it reaches."""
-        return frozenset(namespace for developer in self.developers for namespace in developer.namespaces)
 
 
 def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings: PlanSettings) -> ResolvedPolicy:
@@ -122,7 +118,8 @@ def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings
                 findings.append(finding)
         matches = tuple(_developer_match(match, name, listed) for match in _matches(policy.spec))
         developers.append(ResolvedDeveloper(name, tuple(usable), matches))
-    return ResolvedPolicy(policy, None, tuple(developers), tuple(findings))
+    reached = frozenset(namespace for developer in developers for namespace in developer.namespaces)
+    return ResolvedPolicy(policy, None, tuple(developers), tuple(findings), reached)
 
 
 def depends_on_namespace(policy: Policy, versions: Iterable[Namespace]) -> bool:

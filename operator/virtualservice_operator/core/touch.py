@@ -21,9 +21,7 @@ def touched_keys(snapshot: Snapshot, item: ClusterObject) -> frozenset[Key]:
         case Service():
             return frozenset(_by_service(snapshot, item))
         case Namespace():
-            return frozenset(
-                key for service in snapshot.services_in(item.key.name) for key in _by_service(snapshot, service)
-            )
+            return frozenset(_by_namespace(snapshot, item.key.name))
         case Policy():
             return frozenset(_by_policy(snapshot, item))
         case VirtualService():
@@ -49,6 +47,22 @@ def _by_service(snapshot: Snapshot, service: Service) -> Iterator[Key]:
     if service.copy_of is not None:
         target_namespace, _, target_name = service.copy_of.partition("/")
         yield Key(target_namespace, target_name)
+
+
+def _by_namespace(snapshot: Snapshot, name: str) -> Iterator[Key]:
+    """
+    Yield the keys of the Services in a namespace, and in the other namespaces of its developers.
+
+    A developer's first namespace may stand in a match's value, so its coming or going moves their other copies too.
+    """
+    touched = {name}
+    for policy in snapshot.all_policies():
+        for developer in policy.developers if name in policy.namespaces else ():
+            if name in developer.namespaces:
+                touched.update(developer.namespaces)
+    for namespace in touched:
+        for service in snapshot.services_in(namespace):
+            yield from _by_service(snapshot, service)
 
 
 def _by_policy(snapshot: Snapshot, policy: Policy) -> Iterator[Key]:
