@@ -100,7 +100,7 @@ def test_every_invalid_sample_holds_one_document_named_after_its_file() -> None:
 def test_every_cel_rule_has_a_sample_that_breaks_it() -> None:
     rules = [rule["message"] for _, part in PARTS for rule in part.get("x-kubernetes-validations", ())]
     said = [sample.text for sample in INVALID if sample.reason is None]
-    assert len(rules) == 5
+    assert rules
     assert [rule for rule in rules if not any(rule[:20] in text for text in said)] == []
 
 

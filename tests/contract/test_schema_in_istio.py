@@ -65,6 +65,7 @@ def test_the_fields_we_may_write_are_these() -> None:
         (".http[].match", "array"),
         (".http[].match[]", "object"),
         (".http[].match[].port", "integer"),
+        (".http[].match[].sourceNamespace", "string"),
         (".http[].match[].headers", "object"),
         (".http[].match[].headers{}", "object"),
         (".http[].match[].headers{}.exact", "string"),

@@ -133,13 +133,23 @@ class Match(Model):
         json_schema_extra=_schema(
             validations=[
                 _rule(
-                    "self.name == self.name.lowerAscii()",
+                    "self.type == 'SourceNamespace' ? !has(self.name) : has(self.name)",
+                    "name is needed for Header, Baggage and Cookie; SourceNamespace takes none",
+                    fieldPath=".name",
+                ),
+                _rule(
+                    "self.type == 'Header' || (!has(self.value) && !has(self.matchType))",
+                    "value and matchType are for Header only: Baggage, Cookie and SourceNamespace always compare "
+                    "with the developer's name or namespace",
+                ),
+                _rule(
+                    "self.type != 'Header' || !has(self.name) || self.name == self.name.lowerAscii()",
                     "header names are lower case",
                     messageExpression="'header names are lower case: write ' + self.name.lowerAscii()",
                     fieldPath=".name",
                 ),
                 _rule(
-                    f"!(self.name.lowerAscii() in {list(RESERVED_HEADERS)})",
+                    f"self.type != 'Header' || !has(self.name) || !(self.name.lowerAscii() in {list(RESERVED_HEADERS)})",
                     f"{', '.join(RESERVED_HEADERS)} are parts of the request line, not headers: "
                     "Istio would ignore this match; choose another header",
                     fieldPath=".name",
@@ -154,20 +164,25 @@ class Match(Model):
         )
     )
 
-    type: Literal["Header"] = Field(description="Where the request names its developer: Header, a request header.")
-    name: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=HEADER_NAME)] = Field(
-        description="The header's name, in lower case."
+    type: Literal["Header", "Baggage", "Cookie", "SourceNamespace"] = Field(
+        description="Where a request names its developer: Header, a request header; Baggage, a member of the W3C "
+        "baggage header; Cookie, a cookie; SourceNamespace, the namespace of the caller, which must have a sidecar."
+    )
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=HEADER_NAME)] | None = Field(
+        default=None,
+        description="The header's name in lower case, the baggage member's key, or the cookie's name. SourceNamespace "
+        "takes none.",
     )
     match_type: Literal["Exact", "Prefix", "Regex"] | None = Field(
         default=None,
         description="How the header's value is compared: Exact, Prefix, or Regex (RE2, the whole value). When absent: "
-        "Exact. Values are case-sensitive.",
+        "Exact. Values are case-sensitive. For Header only.",
     )
     value: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         default=None,
-        description="The value to compare with. May use {{ ServiceName }}, {{ ServiceNamespace }}, {{ DeveloperName }} "
-        "and {{ DeveloperNamespace }} (the developer's first namespace), and must use one of the last two. In a Regex "
-        "they are escaped. When absent: {{ DeveloperName }}.",
+        description="The value to compare with, for Header only. May use {{ ServiceName }}, {{ ServiceNamespace }}, "
+        "{{ DeveloperName }} and {{ DeveloperNamespace }} (the developer's first namespace), and must use one of the "
+        "last two. In a Regex they are escaped. When absent: {{ DeveloperName }}.",
     )
 
 
@@ -245,7 +260,7 @@ class ServiceStatus(Model):
     virtual_service_name: str | None = Field(
         default=None, description="The VirtualService that was written for it.", max_length=253
     )
-    developers: Annotated[tuple[str, ...], Field(max_length=8)] | None = Field(
+    developers: Annotated[tuple[DeveloperName, ...], Field(max_length=8)] | None = Field(
         default=None,
         description="Developers whose requests this policy routes to their copy; the first eight.",
         json_schema_extra=_ATOMIC,

@@ -39,7 +39,7 @@ def _namespace(_context: click.Context, parameter: click.Parameter, value: str) 
 @click.option(
     "--namespace",
     "operator_namespace",
-    envvar="POD_NAMESPACE",
+    envvar=["VSO_NAMESPACE", "POD_NAMESPACE"],
     default="virtualservice-operator",
     callback=_namespace,
     help="The operator's own namespace; never routed.",

@@ -18,7 +18,7 @@ from virtualservice_operator.core.objects import Key
 
 
 class KeyQueue:
-    """Hands each key to one worker at a time. All calls come from one event loop."""
+    """Hands each key to one worker at a time, once it is open. All calls come from one event loop."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, deque[Key]] = OrderedDict()
@@ -28,6 +28,8 @@ class KeyQueue:
         self._later: list[tuple[float, Key]] = []
         self._due: dict[Key, float] = {}
         self._wake = asyncio.Event()
+        self._open = False
+        self._closed = False
 
     def __len__(self) -> int:
         """Return how many keys wait to be worked on now."""
@@ -56,13 +58,25 @@ class KeyQueue:
             heapq.heappush(self._later, (due, key))
             self._wake.set()
 
-    async def get(self) -> Key:
-        """Return the next key; namespaces take turns. The key is active until `done`."""
-        while True:
+    def open(self) -> None:
+        """Begin to hand out keys; marks made before are kept."""
+        self._open = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """Hand out no more keys: whoever waits in `get` is told so."""
+        self._closed = True
+        self._wake.set()
+
+    async def get(self) -> Key | None:
+        """Return the next key; namespaces take turns. The key is active until `done`. None: the queue is closed."""
+        while not self._closed:
             self._collect_due()
-            if self._waiting:
+            if self._waiting and self._open:
                 return self._take()
             await self._sleep()
+        self._wake.set()  # for the next one who waits
+        return None
 
     def done(self, key: Key) -> None:
         """End the work on a key."""

@@ -58,10 +58,8 @@ class Reconciler:
         self._repairs = RepairLog()
 
     async def work(self) -> None:
-        """Reconcile keys for ever."""
-        await self._store.wait_synced()
-        while True:
-            key = await self._queue.get()
+        """Reconcile keys until the queue is closed."""
+        while (key := await self._queue.get()) is not None:
             try:
                 await self.reconcile(key)
             except Exception:

@@ -8,6 +8,8 @@
 import asyncio
 import logging
 import signal
+from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -25,10 +27,21 @@ from virtualservice_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_FINISH_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What runs: `workers` end by themselves once the queues are closed, `others` only when they are cancelled."""
+
+    queues: tuple[KeyQueue, ...]
+    workers: tuple[asyncio.Task[None], ...]
+    others: tuple[asyncio.Task[None], ...]
+
 
 async def run_operator(settings: Settings) -> None:
     """
-    Run until SIGTERM or SIGINT; requests in flight end first.
+    Run until SIGTERM or SIGINT; what is being worked on is finished first, for up to five seconds.
 
     Errors: `ConfigurationError` where there is no cluster to talk to, or the port is taken.
     """
@@ -41,26 +54,39 @@ async def run_operator(settings: Settings) -> None:
         parts = await _start(settings, client, group)
         await stop.wait()
         logger.info("stopping")
-        for part in parts:
+        for queue in parts.queues:
+            queue.close()
+        await asyncio.wait(parts.workers, timeout=_FINISH_SECONDS)
+        for part in (*parts.workers, *parts.others):
             part.cancel()
 
 
-async def _start(settings: Settings, client: KubeClient, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-    metrics, heartbeat, queue = Metrics(), Heartbeat(), KeyQueue()
-    policies = KeyQueue()
-    store = Store(settings.plan, queue.add, policies.add, policy_delete_grace=settings.policy_delete_grace)
-    status = StatusWriter(client, store, keys=queue, policies=policies, interval=settings.status_interval)
-    reconciler = Reconciler(client, store, queue, status, metrics)
+async def _start(settings: Settings, client: KubeClient, group: asyncio.TaskGroup) -> _Parts:
+    metrics, heartbeat, keys, policies = Metrics(), Heartbeat(), KeyQueue(), KeyQueue()
+    store = Store(settings.plan, keys.add, policies.add, policy_delete_grace=settings.policy_delete_grace)
+    status = StatusWriter(client, store, keys=keys, policies=policies, interval=settings.status_interval)
+    reconciler = Reconciler(client, store, keys, status, metrics)
     await _serve(settings, build_app(metrics, heartbeat, lambda: store.unsynced))
-    work = [
+    workers = [*(reconciler.work() for _ in range(settings.workers)), status.work()]
+    others = [
         *(Informer(client, kind, store, settings.timing).run() for kind in (Namespace, Service, VirtualService)),
         PolicyStream(client, settings.source, store, settings.policy_list_interval).run(),
-        *(reconciler.work() for _ in range(settings.workers)),
-        status.work(),
+        _open_when_synced(store, keys, policies),
         _beat(heartbeat),
         _resync(store, settings.timing.resync),
     ]
-    return [group.create_task(part) for part in work]
+    return _Parts(
+        (keys, policies),
+        tuple(group.create_task(part) for part in workers),
+        tuple(group.create_task(part) for part in others),
+    )
+
+
+async def _open_when_synced(store: Store, *queues: KeyQueue) -> None:
+    """Let the workers begin once every kind was listed: nothing may be planned before."""
+    await store.wait_synced()
+    for queue in queues:
+        queue.open()
 
 
 async def _serve(settings: Settings, app: web.Application) -> None:

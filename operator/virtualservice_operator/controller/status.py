@@ -71,10 +71,8 @@ class StatusWriter:
                 self.review(policy)
 
     async def work(self) -> None:
-        """Write for ever."""
-        await self._store.wait_synced()
-        while True:
-            key = await self._queue.get()
+        """Write until the queue is closed."""
+        while (key := await self._queue.get()) is not None:
             try:
                 await self._visit(key)
             finally:

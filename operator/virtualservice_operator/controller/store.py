@@ -164,7 +164,7 @@ class Store:
 
     def _end_grace(self, key: Key, uid: str) -> None:
         resolved = self.snapshot.policy(key)
-        if resolved is not None and resolved.policy.uid == uid:
+        if resolved is not None and resolved.policy.uid == uid and resolved.policy.departing:
             self._change(resolved.policy, None)
 
     def touch_all(self) -> None:

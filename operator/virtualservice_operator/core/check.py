@@ -50,6 +50,9 @@ class Match(_Closed):
     """When a rule applies: all that is said must hold."""
 
     port: _Port | None = Field(default=None, description="The port of the Service that the client asked for.")
+    source_namespace: _Text | None = Field(
+        default=None, alias="sourceNamespace", description="The caller's namespace, for callers with a sidecar."
+    )
     headers: Annotated[dict[_HeaderName, Exact | Prefix | Regex], Field(min_length=1)] | None = Field(
         default=None, description="Header names in lower case; Istio ignores the parts of the request line here."
     )
@@ -142,9 +145,9 @@ def _tenant_problems(spec: Mapping[str, Any], key: Key, cluster_domain: str, nam
 def _order_problems(spec: Mapping[str, Any]) -> list[str]:
     """Return which port that has any rule lacks a catch-all, and whether it is last: Istio would answer 404."""
     matches = [match for rule in spec["http"] for match in rule.get("match", [{}])]
-    caught = {match.get("port") for match in matches if "headers" not in match}
+    caught = {match.get("port") for match in matches if match.keys() <= {"port"}}
     problems = []
-    if any("headers" in match for match in spec["http"][-1].get("match", ())):
+    if any(match.keys() - {"port"} for match in spec["http"][-1].get("match", ())):
         problems.append("spec.http: the last rule must be the catch-all")
     if None not in caught:
         missing = {match.get("port") for match in matches} - caught

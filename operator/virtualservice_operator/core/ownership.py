@@ -36,7 +36,7 @@ def claimed_keys(item: VirtualService, cluster_domain: str) -> frozenset[Key]:
         return frozenset()
     suffix = f".svc.{cluster_domain}"
     claimed = set()
-    for host in item.hosts:
+    for host in (host.lower() for host in item.hosts):
         if "." not in host:
             claimed.add(Key(item.key.namespace, host))
         elif host.endswith(suffix):
@@ -44,6 +44,17 @@ def claimed_keys(item: VirtualService, cluster_domain: str) -> frozenset[Key]:
             if name and namespace and "." not in namespace and "*" not in name:
                 claimed.add(Key(namespace, name))
     return frozenset(claimed)
+
+
+def outranks(rival: VirtualService, ours: VirtualService) -> bool:
+    """
+    Tell whether Istio takes a rival from another namespace before ours, which is exported to all.
+
+    One exported to a client's namespace by name goes before public ones, whatever their age; else the older one wins.
+    Source: istio/istio:pilot/pkg/model/virtualservice.go, SelectVirtualServices.
+    """
+    is_exported_by_name = bool(rival.export_to) and "*" not in rival.export_to
+    return is_exported_by_name or rival.rank < ours.rank
 
 
 def is_private(item: VirtualService) -> bool:

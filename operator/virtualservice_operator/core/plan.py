@@ -3,11 +3,12 @@ Wanted against observed, for one Service: ordered changes, each with its reason,
 
     in this order                                the VirtualService       entry
     a policy was deleted a moment ago            stays                    (none: the last one stands)
-    no Service, no policy, not eligible          deleted if ours          Skipped
     released by its owner                        our mark comes off       Skipped/HostTaken
     our name taken by an unmarked one            untouched                Failed/NameConflict
     a foreign one on our host, same namespace    ours is withdrawn        Skipped/HostTaken
     named after a policy that is not accepted    stays (frozen)           Frozen
+    no Service, no policy                        deleted if ours          (none)
+    not eligible                                 deleted if ours          Skipped
     a foreign one elsewhere that ranks first     not created; kept        Failed/HostConflict
     otherwise                                    created, updated         Programmed …
 """
@@ -21,7 +22,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
-from virtualservice_operator.core.ownership import differs, digest, is_private, stamp
+from virtualservice_operator.core.ownership import differs, digest, is_private, outranks, stamp
 from virtualservice_operator.core.precedence import in_precedence
 from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.routes import Override, Routing, route
@@ -116,32 +117,33 @@ def _plan_wanted(
     observed: VirtualService | None,
     governing: tuple[ResolvedPolicy, ...],
 ) -> ServicePlan:
-    obstacle = _obstacle(snapshot, service, observed, governing) if service is not None and governing else None
-    if obstacle is not None:
-        return obstacle
     freezers = _freezers(snapshot, observed)
+    if service is not None and (governing or freezers):
+        claimed = _claimed_by_others(snapshot, service, observed, (*governing, *freezers))
+        if claimed is not None:
+            return claimed
     if freezers:
         return _frozen(key, observed, governing, freezers)
     if service is None or not governing:
         return ServicePlan(key, tuple(_delete(observed, "no policy governs a Service of this name")))
-    return _plan_routing(snapshot, service, observed, governing)
-
-
-def _obstacle(
-    snapshot: Snapshot, service: Service, observed: VirtualService | None, governing: tuple[ResolvedPolicy, ...]
-) -> ServicePlan | None:
-    """Return the plan for a Service that is not to be routed, or not by us; None where nothing stands in the way."""
-    key = service.key
     skip = skip_finding(service)
     if skip is not None:
         return _skipped(key, observed, governing, skip)
+    return _plan_routing(snapshot, service, observed, governing)
+
+
+def _claimed_by_others(
+    snapshot: Snapshot, service: Service, observed: VirtualService | None, policies: Sequence[ResolvedPolicy]
+) -> ServicePlan | None:
+    """Return the plan for a Service whose VirtualService, name or host somebody else has; None where nobody has."""
+    key = service.key
     if observed is not None and observed.released:
-        return _released(key, observed, governing)
+        return _released(key, observed, policies)
     conflict = _name_conflict(key, observed)
     if conflict is not None:
-        return _everywhere(key, governing, ServiceState.FAILED, conflict)
+        return _everywhere(key, policies, ServiceState.FAILED, conflict)
     taken = _host_taken(snapshot, key)
-    return _skipped(key, observed, governing, taken) if taken is not None else None
+    return _skipped(key, observed, policies, taken) if taken is not None else None
 
 
 def _plan_routing(
@@ -164,7 +166,7 @@ def _plan_routing(
             return _everywhere(key, governing, ServiceState.FAILED, findings[0])
     entries = {policy.policy.key.name: _entry(key, policy, routing) for policy in governing}
     if rival is not None and observed is not None:
-        outranked = rival.rank < observed.rank
+        outranked = outranks(rival, observed)
         finding = _host_conflict(
             rival, snapshot, key, "ranks first" if outranked else "is younger, so Istio ignores it"
         )

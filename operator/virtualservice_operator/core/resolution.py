@@ -5,10 +5,10 @@ This depends on the policy and the Namespaces only, not on any Service, so it is
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import re2
 
@@ -19,8 +19,7 @@ from virtualservice_operator.core import labels
 from virtualservice_operator.core.objects import Finding, Namespace, Policy
 from virtualservice_operator.core.variables import NAMES, substitute, unknown_variables
 
-REGEX_LIMIT: Final = 1024
-_LONGEST_SERVICE: Final = dict.fromkeys(("ServiceName", "ServiceNamespace"), "s" * 63)
+VALUE_LIMIT: Final = 1024
 _DEFAULT_MATCHES: Final = (Match(type="Header", name=names.DEFAULT_HEADER),)
 
 
@@ -43,26 +42,44 @@ class MatchKind(IntEnum):
     EXACT = 0
     PREFIX = 1
     REGEX = 2
+    SOURCE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderMatch:
-    """A header match for one developer. `value` still holds the Service's variables, if the user wrote any."""
+class RequestMatch:
+    """
+    How a request names one developer: a header compared with a value, or the caller's namespace (no header).
 
-    header: str
+    `value` still holds the Service's variables, if the user wrote any. A member of the baggage and a cookie are exact
+    values to the user and regular expressions to Istio: `kind` says where the rule stands, `comparison` how it compares.
+    """
+
     kind: MatchKind
+    header: str
+    comparison: str
     value: str
 
-    def for_service(self, name: str, namespace: str) -> "HeaderMatch":
+    def for_service(self, name: str, namespace: str) -> "RequestMatch":
         """Return the match with the Service's variables replaced."""
         if "{{" not in self.value:
             return self
         values = {"ServiceName": name, "ServiceNamespace": namespace}
-        return HeaderMatch(self.header, self.kind, substitute(self.value, values, _escape_for(self.kind)))
+        return replace(self, value=substitute(self.value, values, _escape_for(self.comparison)))
+
+    def condition(self) -> dict[str, Any]:
+        """Return it as part of a VirtualService's match."""
+        if self.kind is MatchKind.SOURCE:
+            return {"sourceNamespace": self.value}
+        return {"headers": {self.header: {self.comparison: self.value}}}
 
     def __str__(self) -> str:
         """Return it as it is shown in messages."""
-        return f"{self.header}{('=', '=^', '=~')[self.kind]}{self.value}"
+        if self.kind is MatchKind.SOURCE:
+            return f"callers in {self.value}"
+        return f"{self.header}{_SIGNS[self.comparison]}{self.value}"
+
+
+_SIGNS: Final = {"exact": "=", "prefix": "=^", "regex": "=~"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +88,7 @@ class ResolvedDeveloper:
 
     name: str
     namespaces: tuple[str, ...]
-    matches: tuple[HeaderMatch, ...]
+    matches: tuple[RequestMatch, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +120,10 @@ def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(policy.problems)))
     if settings.is_denied(policy.key.namespace):
         return ResolvedPolicy(policy, _denied_policy(policy.key.namespace))
-    wanted = _wanted_namespaces(policy.spec, namespaces)
-    problems = [*_match_problems(policy.spec, wanted)]
+    problems = [*_match_problems(policy.spec)]
     if problems:
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(problems)))
+    wanted = _wanted_namespaces(policy.spec, namespaces)
     developers, findings = [], []
     for name, listed in wanted.items():
         usable = []
@@ -116,8 +133,10 @@ def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings
                 usable.append(namespace)
             else:
                 findings.append(finding)
-        matches = tuple(_developer_match(match, name, listed) for match in _matches(policy.spec))
-        developers.append(ResolvedDeveloper(name, tuple(usable), matches))
+        matches = [
+            found for match in _matches(policy.spec) for found in _developer_matches(match, name, listed, usable)
+        ]
+        developers.append(ResolvedDeveloper(name, tuple(usable), tuple(matches)))
     reached = frozenset(namespace for developer in developers for namespace in developer.namespaces)
     return ResolvedPolicy(policy, None, tuple(developers), tuple(findings), reached)
 
@@ -169,15 +188,44 @@ def _is_selected(source: DevelopersFrom, namespace: Namespace) -> bool:
     return (source.name_label or names.DEVELOPER_LABEL) in namespace.labels
 
 
-def _developer_match(match: Match, developer: str, namespaces: tuple[str, ...]) -> HeaderMatch:
-    kind = MatchKind[(match.match_type or "Exact").upper()]
-    values = {"DeveloperName": developer, "DeveloperNamespace": namespaces[0]}
-    value = substitute(match.value or names.DEVELOPER_NAME_VARIABLE, values, _escape_for(kind))
-    return HeaderMatch(match.name, kind, value)
+def _developer_matches(
+    match: Match, developer: str, listed: tuple[str, ...], usable: Sequence[str]
+) -> list[RequestMatch]:
+    """
+    Return how one developer is named by one entry of `spec.matches`; a caller's namespace must be a usable one.
+
+    `listed` are the developer's namespaces in order, `usable` those of them that exist and are allowed.
+    """
+    match match.type:
+        case "Baggage":
+            return [RequestMatch(MatchKind.EXACT, "baggage", "regex", _member(match.name or "", developer))]
+        case "Cookie":
+            return [RequestMatch(MatchKind.EXACT, "cookie", "regex", _cookie(match.name or "", developer))]
+        case "SourceNamespace":
+            return [RequestMatch(MatchKind.SOURCE, "", "", listed[0])] if listed[0] in usable else []
+        case "Header":
+            comparison = (match.match_type or "Exact").lower()
+            values = {"DeveloperName": developer, "DeveloperNamespace": listed[0]}
+            value = substitute(match.value or names.DEVELOPER_NAME_VARIABLE, values, _escape_for(comparison))
+            return [RequestMatch(MatchKind[comparison.upper()], match.name or "", comparison, value)]
 
 
-def _escape_for(kind: MatchKind) -> Callable[[str], str]:
-    return re.escape if kind is MatchKind.REGEX else str
+def _member(name: str, value: str) -> str:
+    """
+    Return the regular expression for a member of the baggage header, with boundaries: ann is not annabel.
+
+    Source: W3C Baggage: members are parted by commas, their properties by semicolons, white space around is allowed.
+    """
+    return rf"(.*,)?\s*{re.escape(name)}={re.escape(value)}\s*([,;].*)?"
+
+
+def _cookie(name: str, value: str) -> str:
+    """Return the regular expression for a cookie. Source: RFC 6265, pairs are parted by a semicolon and a space."""
+    return rf"(.*;\s*)?{re.escape(name)}={re.escape(value)}(;.*)?"
+
+
+def _escape_for(comparison: str) -> Callable[[str], str]:
+    return re.escape if comparison == "regex" else str
 
 
 def _denied_policy(namespace: str) -> Finding:
@@ -195,12 +243,12 @@ def _namespace_finding(
     if name == policy.key.namespace:
         return Finding(
             Reason.NAMESPACE_NOT_ALLOWED,
-            f"developer {developer}: {name} is the policy's own namespace; list the namespace that holds the copies",
+            f"developer {developer}: {name} is the policy's own namespace; copies live in namespaces of their own",
         )
     if settings.is_denied(name):
         return Finding(
             Reason.NAMESPACE_NOT_ALLOWED,
-            f"developer {developer}: {name} is a system namespace; list the namespace that holds the copies",
+            f"developer {developer}: {name} is a system namespace; copies live in namespaces of their own",
         )
     namespace = namespaces.get(name)
     if namespace is None or namespace.terminating:
@@ -211,29 +259,30 @@ def _namespace_finding(
     return None
 
 
-def _match_problems(spec: RoutingPolicySpec, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """Yield what is wrong with `spec.matches` and the schema cannot see."""
+def _match_problems(spec: RoutingPolicySpec) -> Iterator[str]:
+    """Yield what is wrong with `spec.matches` and the schema cannot see. It depends on no developer and no Service."""
     for index, match in enumerate(_matches(spec)):
         field = f"spec.matches[{index}].value"
         value = match.value or names.DEVELOPER_NAME_VARIABLE
         if unknown := unknown_variables(value):
             yield f"{field}: {{{{ {unknown[0]} }}}} is not a variable; use one of {', '.join(NAMES)}"
+            continue
+        # A name has 63 characters at the most; in a Regex each of them may need a backslash.
+        longest = 126 if match.match_type == "Regex" else 63
+        length = len(substitute(value, dict.fromkeys(NAMES, "n" * longest)))
+        if length > VALUE_LIMIT:
+            yield (
+                f"{field}: {length} characters when each variable takes {longest}; Istio takes {VALUE_LIMIT}; shorten it"
+            )
         elif match.match_type == "Regex":
-            yield from _regex_problems(field, match, value, wanted)
+            yield from _regex_problems(field, value)
 
 
-def _regex_problems(field: str, match: Match, value: str, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+def _regex_problems(field: str, value: str) -> Iterator[str]:
     try:
         re2.compile(substitute(value, dict.fromkeys(NAMES, "x")), _quiet())
     except re2.error as error:
         yield f"{field}: {value!r} is not an RE2 regular expression: {_text(error)}; Istio knows no other kind"
-        return
-    for developer, namespaces in wanted.items():
-        rendered = _developer_match(match, developer, namespaces).value
-        length = len(substitute(rendered, _LONGEST_SERVICE))
-        if length > REGEX_LIMIT:
-            yield f"{field}: {length} characters for developer {developer}; Istio takes {REGEX_LIMIT}; shorten it"
-            return
 
 
 def _quiet() -> "re2.Options":

@@ -16,7 +16,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.core.copies import Copy, CopyChoice, choose_copy
 from virtualservice_operator.core.objects import Finding, Service, ServicePort
 from virtualservice_operator.core.precedence import explain_win, is_tie
-from virtualservice_operator.core.resolution import HeaderMatch, ResolvedPolicy
+from virtualservice_operator.core.resolution import MatchKind, RequestMatch, ResolvedPolicy
 from virtualservice_operator.core.snapshot import Snapshot
 
 
@@ -26,13 +26,13 @@ class Candidate:
 
     policy: ResolvedPolicy
     developer: str
-    match: HeaderMatch
+    match: RequestMatch
     port: ServicePort
     copy: Copy
     target: ServicePort
 
     @property
-    def contest(self) -> tuple[HeaderMatch, int]:
+    def contest(self) -> tuple[RequestMatch, int]:
         """Return what only one candidate can have."""
         return (self.match, self.port.number)
 
@@ -42,14 +42,15 @@ class Candidate:
         return (str(self.copy.service.key), self.target.number)
 
     @property
-    def rule(self) -> tuple[str, int, int, str, int]:
+    def rule(self) -> tuple[MatchKind, int, str, int]:
         """
-        Return which rule it belongs to; rules of one policy are written in this order.
+        Return which rule of its policy it belongs to; they are written in this order.
 
-        Exact values, then prefixes, the longest first, then regular expressions; each by developer, then port.
+        Exact values, then prefixes, the longest first, then regular expressions, then callers' namespaces; each by
+        developer, then port.
         """
-        length = len(self.match.value) if self.match.kind.name == "PREFIX" else 0
-        return (self.policy.policy.key.name, self.match.kind, -length, self.developer, self.port.number)
+        length = len(self.match.value) if self.match.kind is MatchKind.PREFIX else 0
+        return (self.match.kind, -length, self.developer, self.port.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,13 @@ class Routing:
     """
     What all policies together want of one Service.
 
-    `developers` of each policy (by name) are those whose requests it sends to a copy, alone or with others;
-    `candidates` counts what each policy would have routed.
+    `developers` of each policy (by name) are those whose requests it sends to a copy, alone or with others.
     """
 
     http: tuple[dict[str, Any], ...]
     developers: dict[str, tuple[str, ...]]
     overrides: tuple[Override, ...]
     findings: dict[str, tuple[Finding, ...]]
-    candidates: dict[str, int]
 
 
 def route(snapshot: Snapshot, service: Service, policies: Sequence[ResolvedPolicy]) -> Routing:
@@ -103,16 +102,13 @@ def route(snapshot: Snapshot, service: Service, policies: Sequence[ResolvedPolic
         for developer in policy.developers
     }
     candidates = [found for policy in policies for found in _candidates(service, policy, choices)]
-    winners: dict[tuple[HeaderMatch, int], Candidate] = {}
+    winners: dict[tuple[RequestMatch, int], Candidate] = {}
     credited: dict[str, set[str]] = {policy.policy.key.name: set() for policy in policies}
-    counted = dict.fromkeys(credited, 0)
     overrides = []
     for candidate in candidates:
-        name = candidate.policy.policy.key.name
-        counted[name] += 1
         winner = winners.setdefault(candidate.contest, candidate)
         if winner.destination == candidate.destination:
-            credited[name].add(candidate.developer)
+            credited[candidate.policy.policy.key.name].add(candidate.developer)
         else:
             overrides.append(Override(candidate.policy, winner))
     return Routing(
@@ -120,7 +116,6 @@ def route(snapshot: Snapshot, service: Service, policies: Sequence[ResolvedPolic
         developers={name: tuple(sorted(found)) for name, found in credited.items()},
         overrides=tuple(overrides),
         findings={name: tuple(_findings(name, choices)) for name in credited},
-        candidates=counted,
     )
 
 
@@ -147,24 +142,32 @@ def _findings(policy: str, choices: dict[tuple[str, str], CopyChoice]) -> Iterat
 def _developer_rules(
     service: Service, policies: Sequence[ResolvedPolicy], winners: Iterable[Candidate], domain: str
 ) -> Iterator[dict[str, Any]]:
+    """
+    Yield the rules by policy in precedence, and those for callers' namespaces after every explicit one.
+
+    Otherwise alice's own pods could not ask for bob's copy.
+    """
     order = {policy.policy.key.name: index for index, policy in enumerate(policies)}
-    rules: dict[tuple[str, int, int, str, int], list[Candidate]] = {}
+    rules: dict[tuple[Any, ...], list[Candidate]] = {}
     for candidate in winners:
-        rules.setdefault(candidate.rule, []).append(candidate)
-    for _, members in sorted(rules.items(), key=lambda item: (order[item[0][0]], item[0])):
+        is_source = candidate.match.kind is MatchKind.SOURCE
+        place = (is_source, order[candidate.policy.policy.key.name], *candidate.rule)
+        rules.setdefault(place, []).append(candidate)
+    for _, members in sorted(rules.items(), key=lambda item: item[0]):
         yield _developer_rule(service, members, domain)
 
 
 def _developer_rule(service: Service, members: Sequence[Candidate], domain: str) -> dict[str, Any]:
     first = members[0]
     several = len(service.ports) > 1
+    source = ".source" if first.match.kind is MatchKind.SOURCE else ""
     suffix = f".{first.port.label}" if several else ""
     # Without a port Istio falls back to the client's port number, which the copy may not have (docs/istio.md).
     explicit = several or len(first.copy.service.ports) > 1 or first.target.number != first.port.number
     port = {"port": first.port.number} if explicit else {}
     return {
-        "name": f"{first.policy.policy.key.name}.{first.developer}{suffix}",
-        "match": [{**port, "headers": {member.match.header: _header_value(member.match)}} for member in members],
+        "name": f"{first.policy.policy.key.name}.{first.developer}{source}{suffix}",
+        "match": [{**port, **member.match.condition()} for member in members],
         "route": [{"destination": _destination(first.copy.service, domain, first.target if explicit else None)}],
     }
 
@@ -172,10 +175,6 @@ def _developer_rule(service: Service, members: Sequence[Candidate], domain: str)
 def _destination(service: Service, domain: str, port: ServicePort | None) -> dict[str, Any]:
     host = names.service_fqdn(service.key.name, service.key.namespace, domain)
     return {"host": host} if port is None else {"host": host, "port": {"number": port.number}}
-
-
-def _header_value(match: HeaderMatch) -> dict[str, str]:
-    return {match.kind.name.lower(): match.value}
 
 
 def _default_rules(service: Service, domain: str) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ That one becomes a Policy without spec, with its problems in words.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -25,7 +25,7 @@ from virtualservice_operator.core.objects import (
 from virtualservice_operator.core.ownership import digest
 
 _HTTP_PROTOCOLS: Final = frozenset({"http", "http2", "grpc", "grpc-web", "http_proxy"})
-_OTHER_PROTOCOLS: Final = frozenset({"tcp", "udp", "https", "tls", "mongo", "redis", "mysql", "hbone", "auto"})
+_OTHER_PROTOCOLS: Final = frozenset({"tcp", "udp", "https", "tls", "mongo", "redis", "mysql"})
 _STANDARD_APP_PROTOCOLS: Final = {
     "kubernetes.io/h2c": "http2",
     "kubernetes.io/ws": "http",
@@ -156,8 +156,16 @@ def _decode_spec(raw: Any) -> tuple[RoutingPolicySpec | None, tuple[str, ...]]:
 
 
 def _problem(error: Any) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
-    return f"spec{path}: {error['msg']}"
+    """Return one problem of a stored spec; the schema cannot constrain the keys of a map, so those come here too."""
+    *parents, last = error["loc"] or ("",)
+    if last == "[key]":
+        *parents, key = parents
+        return f"{_path(parents)}: {key!r} is not a label's key, such as app or example.com/app"
+    return f"{_path((*parents, last))}: {error['msg']}"
+
+
+def _path(parts: Sequence[str | int]) -> str:
+    return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
 
 
 def _destinations(spec: Mapping[str, Any]) -> set[str]:
