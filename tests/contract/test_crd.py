@@ -71,7 +71,11 @@ def test_only_the_priority_has_a_default_in_the_spec() -> None:
 
 def test_the_fields_of_the_spec_are_these() -> None:
     spec = dict(PARTS)[".spec"]
-    assert list(spec["properties"]) == ["priority", "services", "developers", "developersFrom", "matches"]
+    assert list(spec["properties"]) == [
+        *("priority", "services", "developers", "developersFrom", "matches"),
+        *("copies", "defaultRoute", "developerRoute", "exportTo"),
+        *("routedToHeader", "virtualServiceFor", "foreignVirtualServices"),
+    ]
 
 
 def test_the_schema_is_structural() -> None:

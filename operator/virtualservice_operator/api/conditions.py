@@ -62,6 +62,7 @@ class Reason(StrEnum):
     SYSTEM = "System"
     PLACEHOLDER = "Placeholder"
     GATEWAY = "Gateway"
+    NOTHING_TO_ROUTE = "NothingToRoute"
 
 
 class ServiceState(StrEnum):

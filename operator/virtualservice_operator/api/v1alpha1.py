@@ -15,17 +15,31 @@ DEVELOPER_NAME: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 HEADER_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_|~-]+$"
+LOWER_HEADER_NAME: Final = r"^[a-z0-9!#$%&'*+.^_|~-]+$"
 # Istio ignores keys of these names: it takes them for parts of the request line (api.md 3.2, rule 11).
 RESERVED_HEADERS: Final = ("uri", "scheme", "method", "authority", "host")
 
 DnsLabel = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DNS_LABEL)]
 DeveloperName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DEVELOPER_NAME)]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317, pattern=LABEL_KEY)]
+# As Istio reads durations: a number and a unit, repeated.
+Duration = Annotated[str, StringConstraints(min_length=2, max_length=32, pattern=r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$")]
+ExportScope = Annotated[
+    str, StringConstraints(min_length=1, max_length=63, pattern=r"^([*.]|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
+]
 LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=LABEL_VALUE)]
 
 
 def _rule(rule: str, message: str, **more: str) -> dict[str, str]:
     return {"rule": rule, "message": message, **more}
+
+
+def _at_least_a_millisecond(field: str) -> dict[str, str]:
+    return _rule(
+        f"!has(self.{field}) || duration(self.{field}) >= duration('1ms')",
+        f"{field} must be 1ms or more: Istio knows no shorter one",
+        fieldPath=f".{field}",
+    )
 
 
 def _schema(**extra: Any) -> dict[str, Any]:
@@ -186,6 +200,88 @@ class Match(Model):
     )
 
 
+class Retries(Model):
+    """How often a request is tried again, as Istio's HTTPRetry."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_schema(
+            validations=[
+                _rule(
+                    "self.attempts > 0 || (!has(self.perTryTimeout) && !has(self.retryOn))",
+                    "attempts: 0 stands alone: without retries there is nothing that perTryTimeout and retryOn could say",
+                ),
+                _at_least_a_millisecond("perTryTimeout"),
+            ]
+        )
+    )
+
+    attempts: Annotated[int, Field(ge=0, le=100)] = Field(
+        description="How often, at the most; 0 turns retries off.", json_schema_extra={"format": "int32"}
+    )
+    per_try_timeout: Duration | None = Field(
+        default=None, description="How long each try may take, such as 500ms. When absent: as long as the request."
+    )
+    retry_on: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Envoy's conditions, such as 5xx,connect-failure. When absent: Istio's default.",
+    )
+
+
+class RouteSettings(Model):
+    """Settings of the rules that lead to one kind of destination."""
+
+    model_config = ConfigDict(json_schema_extra=_schema(validations=[_at_least_a_millisecond("timeout")]))
+
+    timeout: Duration | None = Field(
+        default=None, description="How long a request may take, such as 60s. When absent: as long as it wants."
+    )
+    retries: Retries | None = Field(
+        default=None, description="How often a request is tried again. When absent: Istio's default, twice."
+    )
+
+
+class Reject(Model):
+    """The answer to a request that is rejected."""
+
+    status: Annotated[int, Field(ge=400, le=599)] | None = Field(
+        default=None, description="The HTTP status. When absent: 503.", json_schema_extra={"format": "int32"}
+    )
+    body: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = Field(
+        default=None,
+        description="The body; may use {{ ServiceName }}, {{ ServiceNamespace }}, {{ DeveloperName }} and "
+        "{{ DeveloperNamespace }}. When absent: a line of JSON that names the Service and the developer.",
+    )
+
+
+class Copies(Model):
+    """What happens to a developer's requests where there is no copy."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_schema(
+            validations=[
+                _rule(
+                    "!has(self.reject) || (has(self.whenMissing) && self.whenMissing == 'Reject') || "
+                    "(has(self.unknownDeveloper) && self.unknownDeveloper == 'Reject')",
+                    "reject says how to reject, so whenMissing or unknownDeveloper must be Reject",
+                    fieldPath=".reject",
+                )
+            ]
+        )
+    )
+
+    when_missing: Literal["UseDefault", "Reject"] | None = Field(
+        default=None,
+        description="Where a developer has no copy: UseDefault, the request goes to the Service itself; Reject, it is "
+        "answered at once. When absent: UseDefault.",
+    )
+    unknown_developer: Literal["UseDefault", "Reject"] | None = Field(
+        default=None,
+        description="Where a request names nobody that the policies of the Service know: UseDefault or Reject. Looks "
+        "at exact headers, baggage and cookies. When absent: UseDefault.",
+    )
+    reject: Reject | None = Field(default=None, description="The answer to a request that is rejected.")
+
+
 class RoutingPolicySpec(Model):
     """What a RoutingPolicy asks for. An empty spec routes x-developer to every namespace labelled for a developer."""
 
@@ -214,6 +310,46 @@ class RoutingPolicySpec(Model):
         description="How a request names its developer; any one of these is enough. When absent: the header "
         "x-developer equals the developer's name.",
         json_schema_extra=_ATOMIC,
+    )
+
+    copies: Copies | None = Field(
+        default=None, description="What happens where there is no copy. Taken whole from the first policy that sets it."
+    )
+    default_route: RouteSettings | None = Field(
+        default=None,
+        description="Settings of the rules that lead to the Service itself. Taken whole from the first policy that "
+        "sets it.",
+    )
+    developer_route: RouteSettings | None = Field(
+        default=None,
+        description="Settings of the rules that lead to copies. Taken whole from the first policy that sets it.",
+    )
+    export_to: Annotated[tuple[ExportScope, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Namespaces whose clients follow the VirtualService: names, or . for its own, or * alone for all. "
+        "When absent: the mesh's default. Taken whole from the first policy that sets it.",
+        json_schema_extra=_SET
+        | _schema(
+            validations=[_rule("!('*' in self) || size(self) == 1", "'*' stands for all namespaces: write it alone")]
+        ),
+    )
+    routed_to_header: (
+        Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=LOWER_HEADER_NAME)] | None
+    ) = Field(
+        default=None,
+        description="A response header, in lower case, that says who answered, as namespace/service. When absent: "
+        "none. Taken from the first policy that sets it.",
+    )
+    virtual_service_for: Literal["EveryService", "RoutedServices"] | None = Field(
+        default=None,
+        description="EveryService: each governed Service has a VirtualService; RoutedServices: only those with a rule "
+        "beside the default. When absent: EveryService. Taken from the first policy that sets it.",
+    )
+    foreign_virtual_services: Literal["Yield", "Keep"] | None = Field(
+        default=None,
+        description="Where somebody else's VirtualService in this namespace claims a Service's host: Yield leaves the "
+        "Service to it; Keep writes ours all the same, and Istio takes the older one. When absent: Yield. Taken from the "
+        "first policy that sets it.",
     )
 
     @model_validator(mode="after")
@@ -262,7 +398,7 @@ class ServiceStatus(Model):
     )
     developers: Annotated[tuple[DeveloperName, ...], Field(max_length=8)] | None = Field(
         default=None,
-        description="Developers whose requests this policy routes to their copy; the first eight.",
+        description="Developers for whom this policy has a rule; the first eight.",
         json_schema_extra=_ATOMIC,
     )
     omitted_developers: int | None = Field(

@@ -77,19 +77,65 @@ class RouteDestination(_Closed):
     destination: Destination
 
 
-class Rule(_Closed):
-    """One http rule; Istio takes the first that matches."""
+class Retries(_Closed):
+    """How often a request is tried again."""
 
+    attempts: Annotated[int, Field(ge=0, le=100, strict=True)]
+    per_try_timeout: _Text | None = Field(default=None, alias="perTryTimeout")
+    retry_on: _Text | None = Field(default=None, alias="retryOn")
+
+
+class HeaderOperations(_Closed):
+    """What is done to headers."""
+
+    set: Annotated[dict[_HeaderName, _Text], Field(min_length=1)]
+
+
+class Headers(_Closed):
+    """What is done to the headers of the response."""
+
+    response: HeaderOperations
+
+
+class Body(_Closed):
+    """A body as text."""
+
+    string: Annotated[str, StringConstraints(min_length=1, max_length=8192, strict=True)]
+
+
+class DirectResponse(_Closed):
+    """An answer without a destination."""
+
+    status: Annotated[int, Field(ge=200, le=599, strict=True)]
+    body: Body | None = None
+
+
+class _Named(_Closed):
     name: _Text = Field(description="For people who read Istio's logs.")
     match: Annotated[list[Match], Field(min_length=1)] | None = None
+
+
+class RouteRule(_Named):
+    """A rule that leads to a destination."""
+
+    timeout: _Text | None = None
+    retries: Retries | None = None
+    headers: Headers | None = None
     route: Annotated[list[RouteDestination], Field(min_length=1, max_length=1)]
 
 
+class ResponseRule(_Named):
+    """A rule that answers by itself."""
+
+    direct_response: DirectResponse = Field(alias="directResponse")
+
+
 class VirtualServiceSpec(_Closed):
-    """All that a generated VirtualService may say."""
+    """All that a generated VirtualService may say; Istio takes the first rule that matches."""
 
     hosts: Annotated[list[_Text], Field(min_length=1, max_length=1)]
-    http: Annotated[list[Rule], Field(min_length=1)]
+    export_to: Annotated[list[_Text], Field(min_length=1, max_length=64)] | None = Field(default=None, alias="exportTo")
+    http: Annotated[list[RouteRule | ResponseRule], Field(min_length=1)]
 
 
 def check_virtual_service(
@@ -136,7 +182,7 @@ def _tenant_problems(spec: Mapping[str, Any], key: Key, cluster_domain: str, nam
     problems.extend(
         f"spec.http[{index}].route: {route['destination']['host']} is not in a namespace that the policies may use"
         for index, rule in enumerate(spec["http"])
-        for route in rule["route"]
+        for route in rule.get("route", ())
         if not route["destination"]["host"].endswith(suffixes)
     )
     return problems

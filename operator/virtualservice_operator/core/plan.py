@@ -16,16 +16,18 @@ Wanted against observed, for one Service: ordered changes, each with its reason,
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.core.blocks import Blocks, resolve_blocks
 from virtualservice_operator.core.check import check_virtual_service
+from virtualservice_operator.core.contest import Contest, Override, contend
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.ownership import differs, digest, is_private, outranks, stamp
 from virtualservice_operator.core.precedence import in_precedence
 from virtualservice_operator.core.resolution import ResolvedPolicy
-from virtualservice_operator.core.routes import Override, Routing, route
+from virtualservice_operator.core.routes import write_rules
 from virtualservice_operator.core.selection import governs, skip_finding
 from virtualservice_operator.core.snapshot import Snapshot, virtual_service_key
 
@@ -57,7 +59,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How one Service stands for one policy, if every change succeeds."""
+    """
+    How one Service stands for one policy, if every change succeeds.
+
+    `developers` are those for whom the policy has a rule in the result; `routes` of them are routed to a copy.
+    """
 
     service: str
     state: ServiceState
@@ -65,6 +71,7 @@ class Entry:
     message: str = ""
     virtual_service: str | None = None
     developers: tuple[str, ...] = ()
+    routes: int = 0
     overrides: tuple[Override, ...] = ()
     ties: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -142,29 +149,37 @@ def _claimed_by_others(
     conflict = _name_conflict(key, observed)
     if conflict is not None:
         return _everywhere(key, policies, ServiceState.FAILED, conflict)
-    taken = _host_taken(snapshot, key)
+    # A policy that is not accepted has no say: without any other, the default holds.
+    blocks = resolve_blocks([policy for policy in policies if policy.rejection is None])
+    taken = None if blocks.keeps else _host_taken(snapshot, key)
     return _skipped(key, observed, policies, taken) if taken is not None else None
 
 
 def _plan_routing(
     snapshot: Snapshot, service: Service, observed: VirtualService | None, governing: tuple[ResolvedPolicy, ...]
 ) -> ServicePlan:
-    key = service.key
-    rival = _rival(snapshot, key)
+    key, blocks = service.key, resolve_blocks(governing)
+    rival = _rival(snapshot, key, blocks)
     if rival is not None and observed is None:
         return _everywhere(key, governing, ServiceState.FAILED, _host_conflict(rival, snapshot, key, "is older"))
-    routing = route(snapshot, service, governing)
-    host = names.service_fqdn(key.name, key.namespace, snapshot.settings.cluster_domain)
-    developers = sorted({name for found in routing.developers.values() for name in found})
-    spec = {"hosts": [host], "http": list(routing.http)}
+    contest = contend(snapshot, service, governing, blocks)
+    if blocks.only_routed and not contest.winners and not blocks.rejects_unknown:
+        return _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
+    domain = snapshot.settings.cluster_domain
+    developers = sorted({name for found in contest.developers.values() for name in found})
+    spec = {
+        "hosts": [names.service_fqdn(key.name, key.namespace, domain)],
+        **({"exportTo": list(blocks.export_to)} if blocks.export_to else {}),
+        "http": list(write_rules(service, governing, contest, blocks, domain)),
+    }
     document = stamp(key, spec, [policy.policy for policy in governing], developers)
     change = _change_for(document, observed)
     if change is not None:
         permitted = {namespace for policy in governing for namespace in policy.namespaces}
-        findings = check_virtual_service(document, key, snapshot.settings.cluster_domain, permitted)
+        findings = check_virtual_service(document, key, domain, permitted)
         if findings:
             return _everywhere(key, governing, ServiceState.FAILED, findings[0])
-    entries = {policy.policy.key.name: _entry(key, policy, routing) for policy in governing}
+    entries = {policy.policy.key.name: _entry(key, policy, contest) for policy in governing}
     if rival is not None and observed is not None:
         outranked = outranks(rival, observed)
         finding = _host_conflict(
@@ -183,6 +198,11 @@ def _change_for(document: dict[str, Any], observed: VirtualService | None) -> Ch
     if difference is None:
         return None
     return Change(Action.UPDATE, target, difference, document, observed, wanted)
+
+
+_NOTHING_TO_ROUTE: Final = Finding(
+    Reason.NOTHING_TO_ROUTE, "no developer has a copy, and virtualServiceFor is RoutedServices"
+)
 
 
 # ---- foreign VirtualServices
@@ -210,10 +230,20 @@ def _host_taken(snapshot: Snapshot, key: Key) -> Finding | None:
     return None
 
 
-def _rival(snapshot: Snapshot, key: Key) -> VirtualService | None:
-    """Return the first-ranked foreign VirtualService of another namespace that claims our host for our clients."""
+def _rival(snapshot: Snapshot, key: Key, blocks: Blocks) -> VirtualService | None:
+    """
+    Return the first-ranked foreign VirtualService that claims our host and to which we do not yield.
+
+    Those of other namespaces, but for private ones, and with Keep those of the Service's own.
+    """
     return next(
-        (claim for claim in snapshot.claims(key) if claim.key.namespace != key.namespace and not is_private(claim)),
+        (
+            claim
+            for claim in snapshot.claims(key)
+            if (blocks.keeps or claim.key.namespace != key.namespace)
+            and not (claim.key.namespace != key.namespace and is_private(claim))
+            and claim.key != virtual_service_key(key)
+        ),
         None,
     )
 
@@ -302,16 +332,17 @@ def _delete_orphans(snapshot: Snapshot, key: Key) -> Iterator[Change]:
 # ---- entries
 
 
-def _entry(key: Key, policy: ResolvedPolicy, routing: Routing) -> Entry:
+def _entry(key: Key, policy: ResolvedPolicy, contest: Contest) -> Entry:
     """Return how a routed Service stands for one of its policies."""
     name = policy.policy.key.name
-    developers = routing.developers[name]
-    findings = routing.findings[name]
-    lost = tuple(item for item in routing.overrides if item.loser.policy.key == policy.policy.key)
+    routed = contest.developers[name]
+    developers = tuple(sorted({*routed, *contest.rejected[name]}))
+    findings = contest.findings[name]
+    lost = tuple(item for item in contest.overrides if item.loser.policy.key == policy.policy.key)
     ties = tuple(
         dict.fromkeys(
             f"{key.name}: {item.where}, not by {item.loser.policy.key.name}: {item.how.partition(' wins ')[2]}"
-            for item in routing.overrides
+            for item in contest.overrides
             if item.is_tie and policy.policy.key in (item.loser.policy.key, item.winner.policy.policy.key)
         )
     )
@@ -330,6 +361,7 @@ def _entry(key: Key, policy: ResolvedPolicy, routing: Routing) -> Entry:
         "; ".join(dict.fromkeys(messages)),
         names.virtual_service_name(key.name),
         developers,
+        len(routed),
         lost,
         ties,
         findings,

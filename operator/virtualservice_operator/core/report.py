@@ -65,7 +65,7 @@ def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: 
         "skippedServices": counts[ServiceState.SKIPPED],
         "failedServices": counts[ServiceState.FAILED],
         "developers": len(standing.policy.developers),
-        "developerRoutes": sum(len(entry.developers) for entry in entries.values()),
+        "developerRoutes": sum(entry.routes for entry in entries.values()),
         "conditions": conditions,
         "services": [_service_status(entry) for entry in shown[:SERVICES_LIMIT]],
         "omittedServices": max(0, len(shown) - SERVICES_LIMIT),

@@ -84,11 +84,16 @@ _SIGNS: Final = {"exact": "=", "prefix": "=^", "regex": "=~"}
 
 @dataclass(frozen=True, slots=True)
 class ResolvedDeveloper:
-    """A developer with the namespaces that may hold copies, in order, and the matches that name them."""
+    """
+    A developer with the namespaces that may hold copies, in order, and the matches that name them.
+
+    `home` is the first namespace listed for them, whether it can be used or not.
+    """
 
     name: str
     namespaces: tuple[str, ...]
     matches: tuple[RequestMatch, ...]
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings
         matches = [
             found for match in _matches(policy.spec) for found in _developer_matches(match, name, listed, usable)
         ]
-        developers.append(ResolvedDeveloper(name, tuple(usable), tuple(matches)))
+        developers.append(ResolvedDeveloper(name, tuple(usable), tuple(matches), listed[0]))
     reached = frozenset(namespace for developer in developers for namespace in developer.namespaces)
     return ResolvedPolicy(policy, None, tuple(developers), tuple(findings), reached)
 
@@ -208,6 +213,21 @@ def _developer_matches(
             values = {"DeveloperName": developer, "DeveloperNamespace": listed[0]}
             value = substitute(match.value or names.DEVELOPER_NAME_VARIABLE, values, _escape_for(comparison))
             return [RequestMatch(MatchKind[comparison.upper()], match.name or "", comparison, value)]
+
+
+def presence_conditions(spec: RoutingPolicySpec) -> Iterator[dict[str, Any]]:
+    """
+    Yield conditions that hold where a request names any developer at all, by an exact header, baggage or a cookie.
+
+    Other matches have no such thing: a prefix or a pattern says nothing of requests it does not match.
+    """
+    for match in _matches(spec):
+        if match.type == "Baggage":
+            yield {"headers": {"baggage": {"regex": rf"(.*,)?\s*{re.escape(match.name or '')}=.*"}}}
+        elif match.type == "Cookie":
+            yield {"headers": {"cookie": {"regex": rf"(.*;\s*)?{re.escape(match.name or '')}=.*"}}}
+        elif match.type == "Header" and match.match_type in (None, "Exact"):
+            yield {"headers": {match.name: {"regex": ".+"}}}
 
 
 def _member(name: str, value: str) -> str:

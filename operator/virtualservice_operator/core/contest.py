@@ -1,0 +1,211 @@
+"""
+Who gets a request: each match on each port goes to one candidate, the first in precedence of the strongest kind.
+
+    copy      a developer's requests go to their copy
+    reject    they have none, and the policies say to answer at once
+    default   they have none, but are known: only wanted where unknown developers are rejected
+
+A copy beats a reject for the same match, whichever policy is first; a later copy that leads elsewhere is overridden.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from virtualservice_operator.core.blocks import Blocks
+from virtualservice_operator.core.copies import CopyChoice, choose_copy
+from virtualservice_operator.core.objects import Finding, Service, ServicePort
+from virtualservice_operator.core.precedence import explain_win, is_tie
+from virtualservice_operator.core.resolution import MatchKind, RequestMatch, ResolvedDeveloper, ResolvedPolicy
+from virtualservice_operator.core.snapshot import Snapshot
+
+
+class TargetKind(IntEnum):
+    """Where requests go, the strongest first."""
+
+    COPY = 0
+    REJECT = 1
+    DEFAULT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a candidate's requests go: a Service and its port, or nowhere (a reject)."""
+
+    kind: TargetKind
+    service: Service | None = None
+    port: ServicePort | None = None
+
+    @property
+    def place(self) -> tuple[TargetKind, str, int]:
+        """Return what makes two targets the same."""
+        return (
+            self.kind,
+            str(self.service.key) if self.service is not None else "",
+            self.port.number if self.port is not None else 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One match of one developer on one port, and where its policy would send it."""
+
+    policy: ResolvedPolicy
+    developer: ResolvedDeveloper
+    match: RequestMatch
+    port: ServicePort
+    target: Target
+
+    @property
+    def contested(self) -> tuple[RequestMatch, int]:
+        """Return what only one candidate can have."""
+        return (self.match, self.port.number)
+
+    @property
+    def rule(self) -> tuple[MatchKind, int, str, TargetKind, int]:
+        """
+        Return which rule of its policy it belongs to; they are written in this order.
+
+        Exact values, then prefixes, the longest first, then regular expressions, then callers' namespaces; each by
+        developer, then port.
+        """
+        length = len(self.match.value) if self.match.kind is MatchKind.PREFIX else 0
+        return (self.match.kind, -length, self.developer.name, self.target.kind, self.port.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A match that goes where another policy (or an earlier entry of the same) sends it."""
+
+    loser: ResolvedPolicy
+    winner: Candidate
+
+    @property
+    def is_tie(self) -> bool:
+        """Tell whether only the policies' names decided."""
+        return self.loser.policy.key != self.winner.policy.policy.key and is_tie(self.winner.policy, self.loser)
+
+    @property
+    def how(self) -> str:
+        """Return the match, the winner and by what it won."""
+        winner = self.winner.policy
+        return f"{self.winner.match}: {winner.policy.key.name} wins {explain_win(winner, self.loser)}"
+
+    @property
+    def where(self) -> str:
+        """Return the match and where its requests go."""
+        winner, service = self.winner.policy, self.winner.target.service
+        namespace = service.key.namespace if service is not None else "nowhere"
+        return f"{self.winner.match} goes to {namespace} by {winner.policy.key.name} (priority {winner.spec.priority})"
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """
+    What came of it. All but `winners` and `overrides` are by policy name.
+
+    `developers` are those whose requests a policy sends to a copy, alone or with others; `rejected` those whose
+    requests it has answered at once.
+    """
+
+    winners: tuple[Candidate, ...]
+    developers: dict[str, tuple[str, ...]]
+    rejected: dict[str, tuple[str, ...]]
+    overrides: tuple[Override, ...]
+    findings: dict[str, tuple[Finding, ...]]
+
+
+def contend(snapshot: Snapshot, service: Service, policies: Sequence[ResolvedPolicy], blocks: Blocks) -> Contest:
+    """Return who gets which request to a Service; `policies` govern it, in precedence."""
+    choices = {
+        (policy.policy.key.name, developer.name): choose_copy(snapshot, service, developer)
+        for policy in policies
+        for developer in policy.developers
+    }
+    winners: dict[tuple[RequestMatch, int], Candidate] = {}
+    credited: dict[str, set[str]] = {policy.policy.key.name: set() for policy in policies}
+    rejected: dict[str, set[str]] = {name: set() for name in credited}
+    overrides = []
+    for candidate in _candidates(service, policies, choices, blocks):
+        winner = winners.setdefault(candidate.contested, candidate)
+        if candidate.target.kind is not TargetKind.COPY:
+            if winner is candidate and candidate.target.kind is TargetKind.REJECT:
+                rejected[candidate.policy.policy.key.name].add(candidate.developer.name)
+        elif winner.target.place == candidate.target.place:
+            credited[candidate.policy.policy.key.name].add(candidate.developer.name)
+        else:
+            overrides.append(Override(candidate.policy, winner))
+    return Contest(
+        winners=tuple(winners.values()),
+        developers={name: tuple(sorted(found)) for name, found in credited.items()},
+        rejected={name: tuple(sorted(found)) for name, found in rejected.items()},
+        overrides=tuple(overrides),
+        findings={name: tuple(_findings(name, choices)) for name in credited},
+    )
+
+
+def _candidates(
+    service: Service,
+    policies: Sequence[ResolvedPolicy],
+    choices: dict[tuple[str, str], CopyChoice],
+    blocks: Blocks,
+) -> Iterator[Candidate]:
+    """Yield copies by precedence, then what stands in for missing ones."""
+    yield from _expand(
+        service,
+        (
+            (policy, developer, mapping.port, Target(TargetKind.COPY, copy.service, mapping.target))
+            for policy in policies
+            for developer in policy.developers
+            if (copy := choices[policy.policy.key.name, developer.name].copy) is not None
+            for mapping in sorted(copy.ports, key=lambda mapping: mapping.port.number)
+        ),
+    )
+    if not (blocks.rejects_missing or blocks.rejects_unknown):
+        return
+    kind = TargetKind.REJECT if blocks.rejects_missing else TargetKind.DEFAULT
+    yield from _expand(
+        service,
+        (
+            (policy, developer, port, Target(kind) if blocks.rejects_missing else Target(kind, service, port))
+            for policy in policies
+            for developer in policy.developers
+            if choices[policy.policy.key.name, developer.name].copy is None
+            for port in service.http_ports
+        ),
+    )
+
+
+def _expand(
+    service: Service, found: Iterable[tuple[ResolvedPolicy, ResolvedDeveloper, ServicePort, Target]]
+) -> Iterator[Candidate]:
+    """Yield one candidate for each of the developer's matches, in their order."""
+    for policy, developer, port, target in found:
+        for match in developer.matches:
+            rendered = match.for_service(service.key.name, service.key.namespace)
+            yield Candidate(policy, developer, rendered, port, target)
+
+
+def _findings(policy: str, choices: dict[tuple[str, str], CopyChoice]) -> Iterator[Finding]:
+    for (name, _), choice in choices.items():
+        if name == policy:
+            yield from choice.findings
+
+
+Place = tuple[Any, ...]
+
+
+def in_rules(winners: Iterable[Candidate], policies: Sequence[ResolvedPolicy]) -> list[list[Candidate]]:
+    """
+    Return the winners by rule: by policy in precedence, callers' namespaces after every explicit rule.
+
+    Otherwise alice's own pods could not ask for bob's copy.
+    """
+    order = {policy.policy.key.name: index for index, policy in enumerate(policies)}
+    rules: dict[Place, list[Candidate]] = {}
+    for candidate in winners:
+        is_source = candidate.match.kind is MatchKind.SOURCE
+        place = (is_source, order[candidate.policy.policy.key.name], *candidate.rule)
+        rules.setdefault(place, []).append(candidate)
+    return [members for _, members in sorted(rules.items(), key=lambda item: item[0])]
