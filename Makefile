@@ -41,6 +41,10 @@ check: $(READY) ## Format, lint, types, import contracts, generated files, pure 
 	@$(MAKE) --no-print-directory verify
 	@$(BIN)/python -m pytest -q -m "not controlplane" --cov --cov-report=term --cov-fail-under=95
 
+.PHONY: properties
+properties: $(READY) ## Run the property tests over 100,000 random clusters (about 15 minutes).
+	@PROPERTY_EXAMPLES=15000 $(BIN)/python -m pytest -q tests/properties
+
 .PHONY: crd
 crd: $(READY) ## Write the CRD from the models.
 	@mkdir -p crds kustomize/base

@@ -82,6 +82,10 @@ class Snapshot:
         """Return the accepted policies of a namespace, by name."""
         return tuple(policy for policy in self.policies(namespace) if policy.rejection is None)
 
+    def sets_copies(self, namespace: str) -> bool:
+        """Tell whether some policy of a namespace says what happens where there is no copy."""
+        return any(policy.spec.copies is not None for policy in self.accepted(namespace))
+
     def policy_namespaces_reaching(self, namespace: str) -> frozenset[str]:
         """Return the namespaces whose accepted policies reach a developer's namespace."""
         if self._reaching is None:

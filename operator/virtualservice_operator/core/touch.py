@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.core.ownership import assigned_key, claimed_keys
+from virtualservice_operator.core.resolution import depends_on_namespace
 from virtualservice_operator.core.selection import governs
 from virtualservice_operator.core.snapshot import Snapshot
 
@@ -21,7 +22,7 @@ def touched_keys(snapshot: Snapshot, item: ClusterObject) -> frozenset[Key]:
         case Service():
             return frozenset(_by_service(snapshot, item))
         case Namespace():
-            return frozenset(_by_namespace(snapshot, item.key.name))
+            return frozenset(_by_namespace(snapshot, item))
         case Policy():
             return frozenset(_by_policy(snapshot, item))
         case VirtualService():
@@ -49,16 +50,19 @@ def _by_service(snapshot: Snapshot, service: Service) -> Iterator[Key]:
         yield Key(target_namespace, target_name)
 
 
-def _by_namespace(snapshot: Snapshot, name: str) -> Iterator[Key]:
+def _by_namespace(snapshot: Snapshot, item: Namespace) -> Iterator[Key]:
     """
     Yield the keys of the Services in a namespace, and in the other namespaces of its developers.
 
     A developer's first namespace may stand in a match's value, so its coming or going moves their other copies too.
+    Where missing copies are rejected, a developer who comes or goes moves every Service.
     """
-    touched = {name}
+    touched = {item.key.name}
     for policy in snapshot.all_policies():
-        for developer in policy.developers if name in policy.namespaces else ():
-            if name in developer.namespaces:
+        if depends_on_namespace(policy.policy, (item,)) and snapshot.sets_copies(policy.policy.key.namespace):
+            yield from _by_policy(snapshot, policy.policy)
+        for developer in policy.developers if item.key.name in policy.namespaces else ():
+            if item.key.name in developer.namespaces:
                 touched.update(developer.namespaces)
     for namespace in touched:
         for service in snapshot.services_in(namespace):
