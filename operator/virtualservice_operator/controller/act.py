@@ -61,7 +61,7 @@ async def _settle(client: KubeClient, store: Store, change: Change, answer: Mapp
         version = answer["metadata"]["resourceVersion"]
         answer = await client.replace_virtual_service_spec(change.target, document["spec"], version)
         written = decode_virtual_service(answer)
-    store.put(written)
+    store.put_written(written)
     remaining = differs(document, change.spec_digest, written)
     if remaining is not None:
         raise StoredOtherwise(
@@ -79,7 +79,7 @@ async def _delete(client: KubeClient, store: Store, change: Change) -> None:
 async def _release(client: KubeClient, store: Store, change: Change) -> None:
     stored = await client.get_virtual_service(change.target)
     owners = [owner for owner in stored["metadata"].get("ownerReferences") or () if owner.get("kind") != names.KIND]
-    store.put(decode_virtual_service(await client.release_virtual_service(_observed(change), owners)))
+    store.put_written(decode_virtual_service(await client.release_virtual_service(_observed(change), owners)))
 
 
 _ACTIONS = {Action.CREATE: _create, Action.UPDATE: _update, Action.DELETE: _delete, Action.RELEASE: _release}

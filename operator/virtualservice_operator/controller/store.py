@@ -88,12 +88,18 @@ class Store:
         if known is not None and known.version <= item.version:
             self._vanish(known)
 
+    def put_written(self, item: VirtualService) -> None:
+        """Enter what a write of ours has stored: it is what was planned, so nothing has to be planned anew for it."""
+        known = self._known(item)
+        if known is None or known.version < item.version:
+            self.snapshot.put(item)
+
     def forget_deleted(self, item: VirtualService) -> None:
         """Take out a VirtualService we have deleted ourselves; events that are still on their way are ignored."""
         self._deleted[item.uid] = item.key
         known = self._known(item)
         if isinstance(known, VirtualService) and known.uid == item.uid:
-            self._change(known, None)
+            self.snapshot.remove(VirtualService, item.key)
 
     def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
         """
