@@ -1,12 +1,13 @@
 """Short ways to say what a cluster holds: values as the planner sees them, decoded from the JSON the API server gives."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.v1alpha1 import RoutingPolicySpec
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
-from virtualservice_operator.core.plan import Change, Entry, ServicePlan, plan_service
+from virtualservice_operator.core.plan import Action, Change, Entry, ServicePlan, plan_service
 from virtualservice_operator.core.resolution import PlanSettings, ResolvedPolicy
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.kube.decode import DECODERS, decode_virtual_service
@@ -216,6 +217,19 @@ def routes(cluster: Snapshot, place: str = "shop/reviews") -> list[str]:
 def as_stored(document: Mapping[str, Any], **metadata: Any) -> VirtualService:
     """Return the VirtualService that the planner sees after a document was written."""
     return decode_virtual_service(stored({**document, "metadata": {**document["metadata"], **metadata}}))
+
+
+def carry_out(cluster: Snapshot, found: ServicePlan) -> None:
+    """Enter what the API server would store after a plan was carried out."""
+    for item in found.changes:
+        if item.document is not None:
+            cluster.put(as_stored(item.document))
+        elif item.action is Action.RELEASE and item.observed is not None:
+            cluster.put(
+                replace(item.observed, marked=False, service_label=None, owners=frozenset(), destinations=frozenset())
+            )
+        else:
+            cluster.remove(VirtualService, item.target)
 
 
 def _destination(rule: Mapping[str, Any]) -> str:

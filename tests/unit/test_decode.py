@@ -95,10 +95,10 @@ def test_a_service_is_decoded_whole() -> None:
     assert found.labels == {"tier": "api"}
     assert [(port.name, port.number, port.http) for port in found.ports] == [("http", 80, True)]
     assert found.copy_of == "market/reviews"
-    assert not (found.external_name)
-    assert not (found.headless)
-    assert not (found.gateway)
-    assert not (found.placeholder)
+    assert not found.external_name
+    assert not found.headless
+    assert not found.gateway
+    assert not found.placeholder
     assert not found.ignored
 
 
@@ -226,8 +226,8 @@ def test_a_foreign_virtual_service_is_decoded() -> None:
     )
     assert (found.key, found.uid, found.created) == (Key("shop", "theirs"), "u", "2025-05-05T05:05:05Z")
     assert (found.hosts, found.gateways, found.export_to) == (("reviews", "shop.example.com"), ("mesh",), (".",))
-    assert not (found.marked)
-    assert not (found.released)
+    assert not found.marked
+    assert not found.released
     assert not found.adoptable
     assert (found.service_label, found.policies, found.developers) == (None, None, None)
     assert (found.owners, found.destinations) == (frozenset(), frozenset())
