@@ -82,7 +82,7 @@ def _yaml(value: Any) -> str:
 class _PlainDumper(yaml.SafeDumper):
     """Writes equal parts twice rather than with anchors."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
         return True
 
 
