@@ -1,5 +1,6 @@
 """Random clusters: two policy namespaces that compete for three developers' namespaces, with everything that matters."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -78,7 +79,8 @@ def namespaces(draw: st.DrawFn, name: str) -> ClusterObject:
             [{}, {"sandbox": "yes"}, *({"virtualservice-operator.dev/developer": item} for item in DEVELOPERS)]
         )
     )
-    return namespace(name, labels=labels, terminating=draw(st.integers(0, 9)) == 0)
+    found = namespace(name, labels=labels, terminating=draw(st.integers(0, 9)) == 0)
+    return replace(found, consents_to=draw(st.sampled_from([None, None, None, ("shop",), ("*",), ()])))
 
 
 @st.composite

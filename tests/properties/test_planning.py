@@ -107,6 +107,8 @@ def test_each_destination_is_the_service_or_a_copy_that_a_policy_may_use(objects
             for route in rule.get("route", ()):
                 name, namespace = route["destination"]["host"].split(".")[:2]
                 assert namespace in allowed
+                consent = getattr(snapshot.namespace(namespace), "consents_to", None)
+                assert namespace == own or consent is None or {"*", own} & set(consent)
                 assert snapshot.service(Key(namespace, name)) is not None
 
 

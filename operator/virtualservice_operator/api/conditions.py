@@ -32,6 +32,7 @@ class Reason(StrEnum):
     # ResolvedRefs
     RESOLVED_REFS = "ResolvedRefs"
     NAMESPACE_NOT_FOUND = "NamespaceNotFound"
+    REF_NOT_PERMITTED = "RefNotPermitted"
     AMBIGUOUS_COPY = "AmbiguousCopy"
     PORT_MISMATCH = "PortMismatch"
     # Programmed

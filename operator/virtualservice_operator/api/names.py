@@ -25,6 +25,7 @@ ADOPT_ANNOTATION: Final = f"{GROUP}/adopt"
 
 # On a Namespace and on a Service, written by their owners.
 DEVELOPER_LABEL: Final = f"{GROUP}/developer"
+CONSENT_ANNOTATION: Final = f"{GROUP}/allow-policies-from"
 COPY_OF_ANNOTATION: Final = f"{GROUP}/copy-of"
 IGNORE_ANNOTATION: Final = f"{GROUP}/ignore"
 # The annotation of the design this operator follows; a Service that carries it never counts as a copy.

@@ -44,6 +44,12 @@ def _namespace(_context: click.Context, parameter: click.Parameter, value: str) 
     callback=_namespace,
     help="The operator's own namespace; never routed.",
 )
+@click.option(
+    "--route-consent",
+    type=click.Choice(["Optional", "Required"]),
+    default="Optional",
+    help="Whether a developer's namespace must permit routes with the annotation allow-policies-from.",
+)
 @click.option("--host", default="0.0.0.0", help="Address for probes and metrics.")  # noqa: S104 - probes come from outside the Pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, help="Port for probes and metrics.")
 @click.option("--workers", type=click.IntRange(1, 64), default=8, help="Services reconciled at a time.")
@@ -64,6 +70,7 @@ def run(  # noqa: PLR0913 - one parameter per flag
     cluster_domain: str,
     istio_namespace: str,
     operator_namespace: str,
+    route_consent: str,
     host: str,
     port: int,
     workers: int,
@@ -75,7 +82,7 @@ def run(  # noqa: PLR0913 - one parameter per flag
     configure_logging(log_level, log_format)
     settings = Settings(
         source=Source(kubeconfig, context),
-        plan=PlanSettings(cluster_domain, istio_namespace, operator_namespace),
+        plan=PlanSettings(cluster_domain, istio_namespace, operator_namespace, route_consent == "Required"),
         timing=Timing(resync=resync),
         host=host,
         port=port,

@@ -68,12 +68,17 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A Namespace; one that is being deleted counts as absent."""
+    """
+    A Namespace; one that is being deleted counts as absent.
+
+    `consents_to`: the namespaces whose policies it permits, `*` for all; None where it does not say.
+    """
 
     key: Key
     version: int
     labels: Mapping[str, str]
     terminating: bool = False
+    consents_to: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

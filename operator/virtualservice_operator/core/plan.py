@@ -26,7 +26,7 @@ from virtualservice_operator.core.contest import Contest, Override, contend
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.ownership import differs, digest, is_private, outranks, stamp
 from virtualservice_operator.core.precedence import in_precedence
-from virtualservice_operator.core.resolution import ResolvedPolicy
+from virtualservice_operator.core.resolution import ResolvedPolicy, permits
 from virtualservice_operator.core.routes import write_rules
 from virtualservice_operator.core.selection import governs, skip_finding
 from virtualservice_operator.core.snapshot import Snapshot, virtual_service_key
@@ -279,11 +279,21 @@ def _freezers(snapshot: Snapshot, observed: VirtualService | None) -> tuple[Reso
     """
     Return the policies that are not accepted and contributed to what stands in the cluster: the last good state stays.
 
-    Safety first: what routes to a namespace that is denied by now is planned anew without them.
+    Safety first: what routes to a namespace that is denied by now, or has withdrawn its consent, is planned anew
+    without them.
     """
-    if observed is None or any(snapshot.settings.is_denied(namespace) for namespace in observed.destinations):
+    if observed is None or not all(_may_stay(snapshot, observed, name) for name in observed.destinations):
         return ()
     return tuple(policy for policy in _named_policies(snapshot, observed) if policy.rejection is not None)
+
+
+def _may_stay(snapshot: Snapshot, observed: VirtualService, destination: str) -> bool:
+    """Tell whether a route to a namespace may stay as it is; one to a namespace that is gone harms nobody."""
+    own = observed.key.namespace
+    if destination == own or snapshot.settings.is_denied(destination):
+        return destination == own
+    namespace = snapshot.namespace(destination)
+    return namespace is None or permits(namespace, own, snapshot.settings)
 
 
 def _frozen(

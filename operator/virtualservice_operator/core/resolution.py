@@ -30,10 +30,22 @@ class PlanSettings:
     cluster_domain: str = "cluster.local"
     istio_namespace: str = "istio-system"
     operator_namespace: str = "virtualservice-operator"
+    requires_consent: bool = False
 
     def is_denied(self, namespace: str) -> bool:
         """Tell whether a namespace is closed to policies and copies: Kubernetes' own, Istio's, the operator's."""
         return namespace.startswith("kube-") or namespace in (self.istio_namespace, self.operator_namespace)
+
+
+def permits(namespace: Namespace, policy_namespace: str, settings: PlanSettings) -> bool:
+    """
+    Tell whether policies of one namespace may route to another.
+
+    Where the annotation is absent, routes are permitted, unless the operator was started with --route-consent=Required.
+    """
+    if namespace.consents_to is None:
+        return not settings.requires_consent
+    return "*" in namespace.consents_to or policy_namespace in namespace.consents_to
 
 
 class MatchKind(IntEnum):
@@ -275,6 +287,13 @@ def _namespace_finding(
         return Finding(
             Reason.NAMESPACE_NOT_FOUND,
             f"developer {developer}: there is no namespace {name}; create it, or correct the entry in spec.developers",
+        )
+    if not permits(namespace, policy.key.namespace, settings):
+        granted = ",".join((*(namespace.consents_to or ()), policy.key.namespace))
+        return Finding(
+            Reason.REF_NOT_PERMITTED,
+            f"developer {developer}: namespace {name} does not permit policies of {policy.key.namespace}; to grant it: "
+            f"kubectl annotate namespace {name} --overwrite {names.CONSENT_ANNOTATION}={granted}",
         )
     return None
 

@@ -64,6 +64,9 @@ def _by_namespace(snapshot: Snapshot, item: Namespace) -> Iterator[Key]:
         for developer in policy.developers if item.key.name in policy.namespaces else ():
             if item.key.name in developer.namespaces:
                 touched.update(developer.namespaces)
+    for virtual_service in snapshot.all_virtual_services():
+        if item.key.name in virtual_service.destinations:  # frozen ones too, which no policy's developers tell of
+            yield assigned_key(virtual_service)
     for namespace in touched:
         for service in snapshot.services_in(namespace):
             yield from _by_service(snapshot, service)

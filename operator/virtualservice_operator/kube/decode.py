@@ -77,11 +77,13 @@ def is_http(number: int, name: str, transport: str, app_protocol: str | None) ->
 def decode_namespace(raw: Mapping[str, Any]) -> Namespace:
     """Return a Namespace; its key's namespace is empty."""
     metadata = raw["metadata"]
+    consent = (metadata.get("annotations") or {}).get(names.CONSENT_ANNOTATION)
     return Namespace(
         key=_key(metadata),
         version=_version(metadata),
         labels=_labels(metadata),
         terminating="deletionTimestamp" in metadata,
+        consents_to=tuple(part.strip() for part in consent.split(",") if part.strip()) if consent is not None else None,
     )
 
 

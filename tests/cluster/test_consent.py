@@ -1,0 +1,45 @@
+"""A developer's namespace says whose policies may route to it."""
+
+from cluster.world import World, eventually, only, shop_with_alice
+
+CONSENT = "virtualservice-operator.dev/allow-policies-from"
+
+
+def consent(world: World, namespace: str, to: str | None) -> None:
+    path = f"/api/v1/namespaces/{world.ns(namespace)}?fieldManager=user"
+    patch = {"metadata": {"annotations": {CONSENT: to}}}
+    world.plane.request("PATCH", path, patch, "application/merge-patch+json")
+
+
+def test_withdrawn_consent_takes_the_routes_away_and_the_message_grants_them(world: World) -> None:
+    shop_with_alice(world, "reviews", "ratings")
+    consent(world, "alice", "somebody-else")
+    eventually("no route to reviews", lambda: world.rules("reviews", "shop") == ["default"])
+    eventually("nor to ratings", lambda: world.rules("ratings", "shop") == ["default"])
+    world.wait_condition("defaults", "shop", "ResolvedRefs", ("False", "RefNotPermitted"))
+    assert world.condition("defaults", "shop", "Ready") == ("True", "Programmed")
+    command = world.message("defaults", "shop", "ResolvedRefs").partition("kubectl ")[2]
+    assert command == f"annotate namespace {world.ns('alice')} --overwrite {CONSENT}=somebody-else,{world.ns('shop')}"
+    world.plane.kubectl(*command.split())
+    eventually("granted", lambda: world.rules("reviews", "shop") == ["defaults.alice", "default"])
+    world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))
+
+
+def test_a_star_permits_everybody(world: World) -> None:
+    shop_with_alice(world, "reviews")
+    consent(world, "alice", "")
+    eventually("an empty list permits nobody", lambda: world.rules("reviews", "shop") == ["default"])
+    consent(world, "alice", "*")
+    eventually("all are permitted", lambda: world.rules("reviews", "shop") == ["defaults.alice", "default"])
+
+
+def test_a_frozen_route_goes_too(world: World) -> None:
+    shop_with_alice(world, "reviews")
+    bad = [{"type": "Header", "name": "x", "matchType": "Regex", "value": "({{ DeveloperName }}"}]
+    world.policy("other", "shop", developersFrom=only(world, "alice"), priority=1)
+    world.wait_ready("other", "shop")
+    world.policy("other", "shop", developersFrom=only(world, "alice"), priority=1, matches=bad)
+    world.wait_condition("defaults", "shop", "Programmed", ("False", "Frozen"))
+    assert world.rules("reviews", "shop") == ["other.alice", "default"]
+    consent(world, "alice", "somebody-else")
+    eventually("planned anew without the policy that froze it", lambda: world.rules("reviews", "shop") == ["default"])
