@@ -15,9 +15,10 @@ from typing import Any
 
 from virtualservice_operator.core.blocks import Blocks
 from virtualservice_operator.core.copies import CopyChoice, choose_copy
+from virtualservice_operator.core.matches import MatchKind, RequestMatch
 from virtualservice_operator.core.objects import Finding, Service, ServicePort
 from virtualservice_operator.core.precedence import explain_win, is_tie
-from virtualservice_operator.core.resolution import MatchKind, RequestMatch, ResolvedDeveloper, ResolvedPolicy
+from virtualservice_operator.core.resolution import ResolvedDeveloper, ResolvedPolicy
 from virtualservice_operator.core.snapshot import Snapshot
 
 

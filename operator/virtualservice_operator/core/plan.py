@@ -20,11 +20,12 @@ from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason, ServiceState
-from virtualservice_operator.core.blocks import Blocks, resolve_blocks
+from virtualservice_operator.core.blocks import resolve_blocks
 from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.contest import Contest, Override, contend
+from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
-from virtualservice_operator.core.ownership import differs, digest, is_private, outranks, stamp
+from virtualservice_operator.core.ownership import differs, digest, outranks, stamp
 from virtualservice_operator.core.precedence import in_precedence
 from virtualservice_operator.core.resolution import ResolvedPolicy, permits
 from virtualservice_operator.core.routes import write_rules
@@ -146,12 +147,12 @@ def _claimed_by_others(
     key = service.key
     if observed is not None and observed.released:
         return _released(key, observed, policies)
-    conflict = _name_conflict(key, observed)
+    conflict = name_conflict(key, observed)
     if conflict is not None:
         return _everywhere(key, policies, ServiceState.FAILED, conflict)
     # A policy that is not accepted has no say: without any other, the default holds.
     blocks = resolve_blocks([policy for policy in policies if policy.rejection is None])
-    taken = None if blocks.keeps else _host_taken(snapshot, key)
+    taken = None if blocks.keeps else host_taken(snapshot, key)
     return _skipped(key, observed, policies, taken) if taken is not None else None
 
 
@@ -159,9 +160,9 @@ def _plan_routing(
     snapshot: Snapshot, service: Service, observed: VirtualService | None, governing: tuple[ResolvedPolicy, ...]
 ) -> ServicePlan:
     key, blocks = service.key, resolve_blocks(governing)
-    rival = _rival(snapshot, key, blocks)
+    rival = find_rival(snapshot, key, observed, blocks)
     if rival is not None and observed is None:
-        return _everywhere(key, governing, ServiceState.FAILED, _host_conflict(rival, snapshot, key, "is older"))
+        return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key, "is older"))
     contest = contend(snapshot, service, governing, blocks)
     if blocks.only_routed and not contest.winners and not blocks.rejects_unknown:
         return _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
@@ -182,9 +183,7 @@ def _plan_routing(
     entries = {policy.policy.key.name: _entry(key, policy, contest) for policy in governing}
     if rival is not None and observed is not None:
         outranked = outranks(rival, observed)
-        finding = _host_conflict(
-            rival, snapshot, key, "ranks first" if outranked else "is younger, so Istio ignores it"
-        )
+        finding = host_conflict(rival, snapshot, key, "ranks first" if outranked else "is younger, so Istio ignores it")
         entries = {name: _beside_rival(entry, finding, outranked=outranked) for name, entry in entries.items()}
     return ServicePlan(key, (change,) if change is not None else (), entries)
 
@@ -206,54 +205,6 @@ _NOTHING_TO_ROUTE: Final = Finding(
 
 
 # ---- foreign VirtualServices
-
-
-def _name_conflict(key: Key, observed: VirtualService | None) -> Finding | None:
-    if observed is None or observed.marked or observed.adoptable:
-        return None
-    return Finding(
-        Reason.NAME_CONFLICT,
-        f"VirtualService {observed.key} has the name we need and not our mark; rename it, or hand it over: kubectl "
-        f"annotate virtualservice {observed.key.name} -n {key.namespace} {names.ADOPT_ANNOTATION}=true",
-    )
-
-
-def _host_taken(snapshot: Snapshot, key: Key) -> Finding | None:
-    """Return the finding for a foreign VirtualService in the Service's own namespace: the Service is theirs."""
-    own_name = virtual_service_key(key)
-    for claim in snapshot.claims(key):
-        if claim.key.namespace == key.namespace and claim.key != own_name:
-            return Finding(
-                Reason.HOST_TAKEN,
-                f"VirtualService {claim.key} routes this host, so the policies leave it alone; delete it to hand over",
-            )
-    return None
-
-
-def _rival(snapshot: Snapshot, key: Key, blocks: Blocks) -> VirtualService | None:
-    """
-    Return the first-ranked foreign VirtualService that claims our host and to which we do not yield.
-
-    Those of other namespaces, but for private ones, and with Keep those of the Service's own.
-    """
-    return next(
-        (
-            claim
-            for claim in snapshot.claims(key)
-            if (blocks.keeps or claim.key.namespace != key.namespace)
-            and not (claim.key.namespace != key.namespace and is_private(claim))
-            and claim.key != virtual_service_key(key)
-        ),
-        None,
-    )
-
-
-def _host_conflict(rival: VirtualService, snapshot: Snapshot, key: Key, rank: str) -> Finding:
-    host = names.service_fqdn(key.name, key.namespace, snapshot.settings.cluster_domain)
-    return Finding(
-        Reason.HOST_CONFLICT,
-        f"VirtualService {rival.key} claims {host} too and {rank}; take the host out of it or give it exportTo: ['.']",
-    )
 
 
 def _beside_rival(entry: Entry, finding: Finding, *, outranked: bool) -> Entry:

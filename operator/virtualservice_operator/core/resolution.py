@@ -4,23 +4,15 @@ A policy seen against the namespaces of the cluster: accepted or not, and which 
 This depends on the policy and the Namespaces only, not on any Service, so it is done once per change of those.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import Any, Final
-
-import re2
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
-from virtualservice_operator.api.v1alpha1 import DevelopersFrom, Match, RoutingPolicySpec
+from virtualservice_operator.api.v1alpha1 import DevelopersFrom, RoutingPolicySpec
 from virtualservice_operator.core import labels
+from virtualservice_operator.core.matches import RequestMatch, developer_matches, match_problems, matches_of
 from virtualservice_operator.core.objects import Finding, Namespace, Policy
-from virtualservice_operator.core.variables import NAMES, substitute, unknown_variables
-
-VALUE_LIMIT: Final = 1024
-_DEFAULT_MATCHES: Final = (Match(type="Header", name=names.DEFAULT_HEADER),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,52 +38,6 @@ def permits(namespace: Namespace, policy_namespace: str, settings: PlanSettings)
     if namespace.consents_to is None:
         return not settings.requires_consent
     return "*" in namespace.consents_to or policy_namespace in namespace.consents_to
-
-
-class MatchKind(IntEnum):
-    """The kinds of match in the order their rules are written: a prefix `al` must not take alice's requests."""
-
-    EXACT = 0
-    PREFIX = 1
-    REGEX = 2
-    SOURCE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class RequestMatch:
-    """
-    How a request names one developer: a header compared with a value, or the caller's namespace (no header).
-
-    `value` still holds the Service's variables, if the user wrote any. A member of the baggage and a cookie are exact
-    values to the user and regular expressions to Istio: `kind` says where the rule stands, `comparison` how it compares.
-    """
-
-    kind: MatchKind
-    header: str
-    comparison: str
-    value: str
-
-    def for_service(self, name: str, namespace: str) -> "RequestMatch":
-        """Return the match with the Service's variables replaced."""
-        if "{{" not in self.value:
-            return self
-        values = {"ServiceName": name, "ServiceNamespace": namespace}
-        return replace(self, value=substitute(self.value, values, _escape_for(self.comparison)))
-
-    def condition(self) -> dict[str, Any]:
-        """Return it as part of a VirtualService's match."""
-        if self.kind is MatchKind.SOURCE:
-            return {"sourceNamespace": self.value}
-        return {"headers": {self.header: {self.comparison: self.value}}}
-
-    def __str__(self) -> str:
-        """Return it as it is shown in messages."""
-        if self.kind is MatchKind.SOURCE:
-            return f"callers in {self.value}"
-        return f"{self.header}{_SIGNS[self.comparison]}{self.value}"
-
-
-_SIGNS: Final = {"exact": "=", "prefix": "=^", "regex": "=~"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +83,7 @@ def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(policy.problems)))
     if settings.is_denied(policy.key.namespace):
         return ResolvedPolicy(policy, _denied_policy(policy.key.namespace))
-    problems = [*_match_problems(policy.spec)]
+    problems = [*match_problems(policy.spec)]
     if problems:
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(problems)))
     wanted = _wanted_namespaces(policy.spec, namespaces)
@@ -151,7 +97,7 @@ def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings
             else:
                 findings.append(finding)
         matches = [
-            found for match in _matches(policy.spec) for found in _developer_matches(match, name, listed, usable)
+            found for match in matches_of(policy.spec) for found in developer_matches(match, name, listed, usable)
         ]
         developers.append(ResolvedDeveloper(name, tuple(usable), tuple(matches), listed[0]))
     reached = frozenset(namespace for developer in developers for namespace in developer.namespaces)
@@ -169,10 +115,6 @@ def depends_on_namespace(policy: Policy, versions: Iterable[Namespace]) -> bool:
         or any(namespace.key.name in (developer.namespaces or (developer.name,)) for developer in spec.developers or ())
         for namespace in versions
     )
-
-
-def _matches(spec: RoutingPolicySpec) -> tuple[Match, ...]:
-    return spec.matches or _DEFAULT_MATCHES
 
 
 def _source(spec: RoutingPolicySpec) -> DevelopersFrom | None:
@@ -203,61 +145,6 @@ def _is_selected(source: DevelopersFrom, namespace: Namespace) -> bool:
     if source.namespace_selector is not None:
         return labels.matches(source.namespace_selector, namespace.labels)
     return (source.name_label or names.DEVELOPER_LABEL) in namespace.labels
-
-
-def _developer_matches(
-    match: Match, developer: str, listed: tuple[str, ...], usable: Sequence[str]
-) -> list[RequestMatch]:
-    """
-    Return how one developer is named by one entry of `spec.matches`; a caller's namespace must be a usable one.
-
-    `listed` are the developer's namespaces in order, `usable` those of them that exist and are allowed.
-    """
-    match match.type:
-        case "Baggage":
-            return [RequestMatch(MatchKind.EXACT, "baggage", "regex", _member(match.name or "", developer))]
-        case "Cookie":
-            return [RequestMatch(MatchKind.EXACT, "cookie", "regex", _cookie(match.name or "", developer))]
-        case "SourceNamespace":
-            return [RequestMatch(MatchKind.SOURCE, "", "", listed[0])] if listed[0] in usable else []
-        case "Header":
-            comparison = (match.match_type or "Exact").lower()
-            values = {"DeveloperName": developer, "DeveloperNamespace": listed[0]}
-            value = substitute(match.value or names.DEVELOPER_NAME_VARIABLE, values, _escape_for(comparison))
-            return [RequestMatch(MatchKind[comparison.upper()], match.name or "", comparison, value)]
-
-
-def presence_conditions(spec: RoutingPolicySpec) -> Iterator[dict[str, Any]]:
-    """
-    Yield conditions that hold where a request names any developer at all, by an exact header, baggage or a cookie.
-
-    Other matches have no such thing: a prefix or a pattern says nothing of requests it does not match.
-    """
-    for match in _matches(spec):
-        if match.type == "Baggage":
-            yield {"headers": {"baggage": {"regex": rf"(.*,)?\s*{re.escape(match.name or '')}=.*"}}}
-        elif match.type == "Cookie":
-            yield {"headers": {"cookie": {"regex": rf"(.*;\s*)?{re.escape(match.name or '')}=.*"}}}
-        elif match.type == "Header" and match.match_type in (None, "Exact"):
-            yield {"headers": {match.name: {"regex": ".+"}}}
-
-
-def _member(name: str, value: str) -> str:
-    """
-    Return the regular expression for a member of the baggage header, with boundaries: ann is not annabel.
-
-    Source: W3C Baggage: members are parted by commas, their properties by semicolons, white space around is allowed.
-    """
-    return rf"(.*,)?\s*{re.escape(name)}={re.escape(value)}\s*([,;].*)?"
-
-
-def _cookie(name: str, value: str) -> str:
-    """Return the regular expression for a cookie. Source: RFC 6265, pairs are parted by a semicolon and a space."""
-    return rf"(.*;\s*)?{re.escape(name)}={re.escape(value)}(;.*)?"
-
-
-def _escape_for(comparison: str) -> Callable[[str], str]:
-    return re.escape if comparison == "regex" else str
 
 
 def _denied_policy(namespace: str) -> Finding:
@@ -296,40 +183,3 @@ def _namespace_finding(
             f"kubectl annotate namespace {name} --overwrite {names.CONSENT_ANNOTATION}={granted}",
         )
     return None
-
-
-def _match_problems(spec: RoutingPolicySpec) -> Iterator[str]:
-    """Yield what is wrong with `spec.matches` and the schema cannot see. It depends on no developer and no Service."""
-    for index, match in enumerate(_matches(spec)):
-        field = f"spec.matches[{index}].value"
-        value = match.value or names.DEVELOPER_NAME_VARIABLE
-        if unknown := unknown_variables(value):
-            yield f"{field}: {{{{ {unknown[0]} }}}} is not a variable; use one of {', '.join(NAMES)}"
-            continue
-        # A name has 63 characters at the most; in a Regex each of them may need a backslash.
-        longest = 126 if match.match_type == "Regex" else 63
-        length = len(substitute(value, dict.fromkeys(NAMES, "n" * longest)))
-        if length > VALUE_LIMIT:
-            yield (
-                f"{field}: {length} characters when each variable takes {longest}; Istio takes {VALUE_LIMIT}; shorten it"
-            )
-        elif match.match_type == "Regex":
-            yield from _regex_problems(field, value)
-
-
-def _regex_problems(field: str, value: str) -> Iterator[str]:
-    try:
-        re2.compile(substitute(value, dict.fromkeys(NAMES, "x")), _quiet())
-    except re2.error as error:
-        yield f"{field}: {value!r} is not an RE2 regular expression: {_text(error)}; Istio knows no other kind"
-
-
-def _quiet() -> "re2.Options":
-    options = re2.Options()
-    options.log_errors = False
-    return options
-
-
-def _text(error: Exception) -> str:
-    argument = error.args[0] if error.args else error
-    return argument.decode() if isinstance(argument, bytes) else str(argument)

@@ -10,8 +10,9 @@ from typing import Any
 from virtualservice_operator.api import names
 from virtualservice_operator.core.blocks import Blocks, route_settings
 from virtualservice_operator.core.contest import Candidate, Contest, Target, TargetKind, in_rules
+from virtualservice_operator.core.matches import MatchKind, presence_conditions
 from virtualservice_operator.core.objects import Service, ServicePort
-from virtualservice_operator.core.resolution import MatchKind, ResolvedPolicy, presence_conditions
+from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.variables import substitute
 
 Rule = dict[str, Any]
