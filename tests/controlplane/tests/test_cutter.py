@@ -135,5 +135,6 @@ def test_it_counts_the_clients_that_are_connected(cutter: Cutter) -> None:
 def test_a_server_that_is_not_there_resets_the_client() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nowhere = taken.getsockname()[1]
-    with Cutter(nowhere) as cutter, connect(cutter) as connection, pytest.raises(ConnectionResetError):
+    # On a busy machine the reset comes while the client still connects.
+    with Cutter(nowhere) as cutter, pytest.raises(ConnectionResetError), connect(cutter) as connection:
         connection.recv(1)
