@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
@@ -146,17 +146,6 @@ def said(plan: ServicePlan) -> dict[str, tuple[Any, ...]]:
 
 # ---- steps
 
-
-class Scope(NamedTuple):
-    """What the random steps may contain; False where the operator is known to fall short."""
-
-    copies_under_other_names: bool = False
-    matches_by_namespace: bool = False
-    routed_services: bool = False
-    handing_over_other_hosts: bool = False
-
-
-SCOPE: Final = Scope()
 _ports = st.sampled_from([{"http": 80}, {"http": 8080}, {"http": 80, "grpc": 9090}, {"tcp": 5432}])
 _annotations = st.sampled_from(
     [
@@ -174,14 +163,8 @@ _matches = st.sampled_from(
         [{"type": "Baggage", "name": "dev"}, {"type": "Cookie", "name": "dev"}],
         [{"type": "Header", "name": "x", "value": "{{ Developer }}"}],
         [{"type": "Header", "name": "x", "matchType": "Regex", "value": "(?=x){{ DeveloperName }}"}],
-        *(
-            [
-                [{"type": "Header", "name": "x", "value": "{{ DeveloperNamespace }}"}],
-                [{"type": "Header", "name": "x-developer"}, {"type": "SourceNamespace"}],
-            ]
-            if SCOPE.matches_by_namespace
-            else []
-        ),
+        [{"type": "Header", "name": "x", "value": "{{ DeveloperNamespace }}"}],
+        [{"type": "Header", "name": "x-developer"}, {"type": "SourceNamespace"}],
     ]
 )
 _developer = st.fixed_dictionaries(
@@ -202,7 +185,7 @@ _specs = st.fixed_dictionaries(
         "matches": _matches,
         "copies": st.sampled_from([{"whenMissing": "Reject"}, {"unknownDeveloper": "Reject"}]),
         "exportTo": st.just(["."]),
-        "virtualServiceFor": st.sampled_from(["EveryService", *(["RoutedServices"] if SCOPE.routed_services else [])]),
+        "virtualServiceFor": st.sampled_from(["EveryService", "RoutedServices"]),
         "foreignVirtualServices": st.sampled_from(["Yield", "Keep"]),
     },
 )
@@ -210,12 +193,9 @@ _specs = st.fixed_dictionaries(
 
 @st.composite
 def _some_service(draw: st.DrawFn) -> Service:
-    place, annotations = draw(st.sampled_from(PLACES)), draw(_annotations)
-    if not SCOPE.copies_under_other_names and place.name != "api":
-        annotations = {}
     return service(
-        str(place),
-        annotations=annotations,
+        str(draw(st.sampled_from(PLACES))),
+        annotations=draw(_annotations),
         labels=draw(st.sampled_from([{}, {"tier": "a"}])),
         **draw(_ports),
     )
@@ -246,8 +226,6 @@ def _some_virtual_service(draw: st.DrawFn) -> VirtualService:
     scopes = draw(st.sampled_from([[], [], ["."], ["shop"]]))
     annotations = draw(st.sampled_from([{}, {}, {names.ADOPT_ANNOTATION: "true"}, {names.MANAGED_ANNOTATION: "false"}]))
     labels = draw(st.sampled_from([{}, {}, _MARK, {**_MARK, names.SERVICE_LABEL: "api"}]))
-    if not SCOPE.handing_over_other_hosts and annotations:
-        place, host = "shop/api-virtual-service", "api"
     day = draw(st.sampled_from(["2025-01-01", "2026-12-12"]))
     return virtual_service(
         place,

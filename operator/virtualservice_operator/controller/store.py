@@ -89,9 +89,17 @@ class Store:
             self._vanish(known)
 
     def put_written(self, item: VirtualService) -> None:
-        """Enter what a write of ours has stored: it is what was planned, so nothing has to be planned anew for it."""
+        """
+        Enter what a write of ours has stored: it is what was planned, so nothing has to be planned anew for it.
+
+        But where it was adopted or released, the hosts it claims for others have come or gone.
+        """
         known = self._known(item)
-        if known is None or known.version < item.version:
+        if known is not None and known.version >= item.version:
+            return
+        if isinstance(known, VirtualService) and known.marked != item.marked:
+            self._change(known, item)
+        else:
             self.snapshot.put(item)
 
     def forget_deleted(self, item: VirtualService) -> None:

@@ -8,7 +8,7 @@ Wanted against observed, for one Service: ordered changes, each with its reason,
     a foreign one on our host, same namespace    ours is withdrawn        Skipped/HostTaken
     named after a policy that is not accepted    stays (frozen)           Frozen
     no Service, no policy                        deleted if ours          (none)
-    not eligible                                 deleted if ours          Skipped
+    not eligible, or nothing to route            deleted if ours          Skipped
     a foreign one elsewhere that ranks first     not created; kept        Failed/HostConflict
     otherwise                                    created, updated         Programmed …
 """
@@ -160,12 +160,12 @@ def _plan_routing(
     snapshot: Snapshot, service: Service, observed: VirtualService | None, governing: tuple[ResolvedPolicy, ...]
 ) -> ServicePlan:
     key, blocks = service.key, resolve_blocks(governing)
-    rival = find_rival(snapshot, key, observed, blocks)
-    if rival is not None and observed is None:
-        return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key, "is older"))
     contest = contend(snapshot, service, governing, blocks)
     if blocks.only_routed and not contest.winners and not blocks.rejects_unknown:
         return _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
+    rival = find_rival(snapshot, key, observed, blocks)
+    if rival is not None and observed is None:
+        return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key, "is older"))
     domain = snapshot.settings.cluster_domain
     developers = sorted({name for found in contest.developers.values() for name in found})
     spec = {

@@ -37,9 +37,10 @@ def _without_version(item: ClusterObject | None) -> object:
 
 def _by_service(snapshot: Snapshot, service: Service) -> Iterator[Key]:
     """
-    Yield its own key, the keys it may be a copy for, and its namesakes that compete for the same copies.
+    Yield its own key, the keys it may be a copy for, and those that compete with one of them for a copy.
 
-    A namesake in another policy namespace makes a copy ambiguous where both reach the copy's namespace.
+    A namesake in another policy namespace makes a copy ambiguous where both reach the copy's namespace, until an
+    annotated copy, whatever its name, is there for one of them.
     """
     namespace, name = service.key
     yield service.key
@@ -48,6 +49,8 @@ def _by_service(snapshot: Snapshot, service: Service) -> Iterator[Key]:
     if service.copy_of is not None:
         target_namespace, _, target_name = service.copy_of.partition("/")
         yield Key(target_namespace, target_name)
+        for other in snapshot.policy_namespaces_reaching(namespace):
+            yield Key(other, target_name)
 
 
 def _by_namespace(snapshot: Snapshot, item: Namespace) -> Iterator[Key]:
