@@ -63,16 +63,17 @@ def test_every_number_says_its_size() -> None:
     assert [path for path, part in PARTS if part["type"] == "integer" and "format" not in part] == []
 
 
-def test_only_the_priority_has_a_default_in_the_spec() -> None:
+def test_only_what_is_not_merged_has_a_default_in_the_spec() -> None:
     assert {path: part["default"] for path, part in PARTS if path.startswith(".spec") and "default" in part} == {
-        ".spec.priority": 0
+        ".spec.priority": 0,
+        ".spec.mode": "Enforce",
     }
 
 
 def test_the_fields_of_the_spec_are_these() -> None:
     spec = dict(PARTS)[".spec"]
     assert list(spec["properties"]) == [
-        *("priority", "services", "developers", "developersFrom", "matches"),
+        *("priority", "mode", "services", "developers", "developersFrom", "matches"),
         *("copies", "defaultRoute", "developerRoute", "exportTo"),
         *("routedToHeader", "virtualServiceFor", "foreignVirtualServices"),
     ]
@@ -97,6 +98,7 @@ def test_the_columns_of_kubectl_get_are_these() -> None:
     ]
     assert [(column["name"], column["jsonPath"]) for column in columns if column.get("priority")] == [
         ("Priority", ".spec.priority"),
+        ("Mode", ".spec.mode"),
         ("Skipped", ".status.skippedServices"),
         ("Message", f"{ready}.message"),
     ]

@@ -98,7 +98,8 @@ def test_every_invalid_sample_holds_one_document_named_after_its_file() -> None:
 
 
 def test_every_cel_rule_has_a_sample_that_breaks_it() -> None:
-    rules = [rule["message"] for _, part in PARTS for rule in part.get("x-kubernetes-validations", ())]
+    found = [rule for _, part in PARTS for rule in part.get("x-kubernetes-validations", ())]
+    rules = [rule["message"] for rule in found if "oldSelf" not in rule["rule"]]  # an edit: tests/cluster/test_modes.py
     said = [sample.text for sample in INVALID if sample.reason is None]
     assert rules
     assert [rule for rule in rules if not any(rule[:20] in text for text in said)] == []

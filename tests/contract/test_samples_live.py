@@ -57,7 +57,7 @@ def test_what_only_the_operator_refuses_passes_the_api_server(plane: ControlPlan
 def test_a_new_policy_is_pending_before_the_operator_has_seen_it(plane: ControlPlane) -> None:
     path = ROOT / "samples/valid/smallest.yaml"
     policy = json.loads(plane.kubectl("create", "--dry-run=server", "-o", "json", "-f", str(path)).stdout)
-    assert policy["spec"] == {"priority": 0}
+    assert policy["spec"] == {"priority": 0, "mode": "Enforce"}
     assert policy["status"] == {
         "conditions": [
             {

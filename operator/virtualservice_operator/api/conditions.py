@@ -18,6 +18,8 @@ class ConditionType(StrEnum):
     PROGRAMMED = "Programmed"
     READY = "Ready"
     CONFLICTED = "Conflicted"
+    SUSPENDED = "Suspended"
+    OBSERVED = "Observed"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
 
@@ -53,8 +55,12 @@ class Reason(StrEnum):
     HOST_TAKEN = "HostTaken"
     PROGRESSING = "Progressing"
     PROGRESSING_WITH_RETRY = "ProgressingWithRetry"
+    # Modes
+    SUSPENDED = "Suspended"
+    OBSERVED = "Observed"
     # Entries of status.services only
     ROUTE_OVERRIDDEN = "RouteOverridden"
+    POLICY_SUSPENDED = "PolicySuspended"
     POLICY_NOT_ACCEPTED = "PolicyNotAccepted"
     EXTERNAL_NAME = "ExternalName"
     HEADLESS = "Headless"
@@ -74,8 +80,19 @@ class ServiceState(StrEnum):
     PENDING = "Pending"
     PARTIALLY_PROGRAMMED = "PartiallyProgrammed"
     OVERRIDDEN = "Overridden"
+    OBSERVED = "Observed"
     SKIPPED = "Skipped"
     PROGRAMMED = "Programmed"
+
+
+class PlannedChange(StrEnum):
+    """What a policy in mode Observe would do to a VirtualService, the most urgent to know first."""
+
+    CONFLICT = "conflict"
+    DELETE = "delete"
+    UPDATE = "update"
+    CREATE = "create"
+    NONE = "none"
 
 
 ALWAYS_PRESENT: Final = (

@@ -131,6 +131,7 @@ def _printer_columns() -> list[dict[str, Any]]:
         column("Developers", ".status.developers", kind="integer"),
         column("Age", ".metadata.creationTimestamp", kind="date"),
         column("Priority", ".spec.priority", kind="integer", wide=True),
+        column("Mode", ".spec.mode", wide=True),
         column("Skipped", ".status.skippedServices", kind="integer", wide=True),
         column("Message", f"{ready}.message", wide=True),
     ]

@@ -285,12 +285,31 @@ class Copies(Model):
 class RoutingPolicySpec(Model):
     """What a RoutingPolicy asks for. An empty spec routes x-developer to every namespace labelled for a developer."""
 
+    model_config = ConfigDict(
+        json_schema_extra=_schema(
+            validations=[
+                _rule(
+                    "self.mode != 'Observe' || oldSelf.mode == 'Observe'",
+                    "only a new policy can be in mode Observe, because this one's routes would go at once; to pause it "
+                    "set mode: Suspended, to take its routes away delete it",
+                    fieldPath=".mode",
+                )
+            ]
+        )
+    )
+
     priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
         default=0,
         description="Where several policies govern a Service, the higher number goes first. Among equals, a policy that "
         "names the Service goes before one that selects it by label, that before one that takes all; then the policy's "
         "name decides.",
         json_schema_extra={"format": "int32"},
+    )
+    mode: Literal["Enforce", "Observe", "Suspended"] = Field(
+        default="Enforce",
+        description="Enforce: the policy is in force. Observe, for a new policy only: it changes nothing, and "
+        "status.services says what it would change. Suspended: every VirtualService it contributed to stays as it is, "
+        "for all policies, until the mode is Enforce again.",
     )
     services: ServiceSelection | None = Field(
         default=None, description="Which Services of this namespace the policy governs. When absent: all eligible ones."
@@ -389,9 +408,16 @@ class ServiceStatus(Model):
 
     name: str = Field(description="The Service's name.", max_length=63)
     state: str = Field(
-        description="Programmed, PartiallyProgrammed, Overridden, Skipped, Frozen, Failed or Pending.", max_length=32
+        description="Programmed, PartiallyProgrammed, Overridden, Skipped, Observed, Frozen, Failed or Pending.",
+        max_length=32,
     )
     reason: str = Field(description="Why, in one CamelCase word from the list in docs/status.md.", max_length=64)
+    planned_change: str | None = Field(
+        default=None,
+        description="What a policy in mode Observe would do to the VirtualService: create, update, delete, none, or "
+        "conflict where it could not.",
+        max_length=16,
+    )
     message: str | None = Field(default=None, description="Why, for a person, with the remedy.", max_length=256)
     virtual_service_name: str | None = Field(
         default=None, description="The VirtualService that was written for it.", max_length=253
@@ -430,8 +456,8 @@ class RoutingPolicyStatus(Model):
     conditions: Annotated[tuple[ConditionStatus, ...], Field(max_length=16)] | None = Field(
         default=None,
         description="Ready sums up Accepted (the spec is valid and allowed) and Programmed (the VirtualServices are "
-        "written). ResolvedRefs tells of namespaces and copies that could not be used. Conflicted, Reconciling and "
-        "Stalled are there only while they are True.",
+        "written). ResolvedRefs tells of namespaces and copies that could not be used. Conflicted, Suspended, "
+        "Observed, Reconciling and Stalled are there only while they are True.",
         json_schema_extra=_schema(list_type="map", list_map_keys=["type"]),
     )
     services: Annotated[tuple[ServiceStatus, ...], Field(max_length=64)] | None = Field(

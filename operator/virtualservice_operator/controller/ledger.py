@@ -50,15 +50,15 @@ class Ledger:
         current = (policy.uid, policy.generation)
         governed = _governed(snapshot, resolved)
         frozen = {name for name, (entry, _) in account.items() if name not in governed}
-        # A policy that is not accepted governs nothing, but what it contributed to is frozen and has an entry.
-        kept = governed if resolved.rejection is None else governed | frozen
+        # A policy that is not accepted, or suspended, governs nothing, but what it contributed to is frozen.
+        kept = governed | frozen if resolved.freezes else governed
         entries = {name: entry for name, (entry, _) in account.items() if name in kept}
         pending = {name for name in governed if name not in entries or account[name][1] != current}
         return Standing(resolved, entries, pending, observed_generation)
 
 
 def _governed(snapshot: Snapshot, resolved: ResolvedPolicy) -> set[str]:
-    if resolved.rejection is not None:
+    if resolved.freezes:
         return set()
     services = snapshot.services_in(resolved.policy.key.namespace)
     return {service.key.name for service in services if governs(resolved.spec, service)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.core.objects import Finding, Key, Service, ServicePort
-from virtualservice_operator.core.resolution import ResolvedDeveloper
+from virtualservice_operator.core.resolution import ResolvedDeveloper, ResolvedPolicy
 from virtualservice_operator.core.selection import governs, skip_finding
 from virtualservice_operator.core.snapshot import Snapshot
 
@@ -108,8 +108,13 @@ def _rivals(snapshot: Snapshot, key: Key, namespace: str) -> Iterator[Key]:
             continue
         if any(service.key.namespace == namespace for service in snapshot.annotated_copies(rival.key)):
             continue
-        if any(namespace in policy.namespaces and governs(policy.spec, rival) for policy in snapshot.accepted(other)):
+        if any(_would_route(policy, rival, namespace) for policy in snapshot.accepted(other)):
             yield rival.key
+
+
+def _would_route(policy: ResolvedPolicy, service: Service, namespace: str) -> bool:
+    """Tell whether a policy looks for copies of a Service in a namespace; a suspended one has not given them up."""
+    return not policy.observes and namespace in policy.namespaces and governs(policy.spec, service)
 
 
 def _port_findings(service: Service, copy: Copy) -> Iterator[Finding]:

@@ -6,11 +6,13 @@ Wanted against observed, for one Service: ordered changes, each with its reason,
     released by its owner                        our mark comes off       Skipped/HostTaken
     our name taken by an unmarked one            untouched                Failed/NameConflict
     a foreign one on our host, same namespace    ours is withdrawn        Skipped/HostTaken
-    named after a policy that is not accepted    stays (frozen)           Frozen
+    named after one not accepted, or suspended   stays (frozen)           Frozen
     no Service, no policy                        deleted if ours          (none)
     not eligible, or nothing to route            deleted if ours          Skipped
     a foreign one elsewhere that ranks first     not created; kept        Failed/HostConflict
     otherwise                                    created, updated         Programmed …
+
+A policy in mode Observe has no part in this; its entry says what would be different with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,11 +21,12 @@ from enum import StrEnum
 from typing import Any, Final
 
 from virtualservice_operator.api import names
-from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
 from virtualservice_operator.core.blocks import resolve_blocks
 from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.contest import Contest, Override, contend
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict
+from virtualservice_operator.core.foresee import foresee
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.ownership import differs, digest, outranks, stamp
 from virtualservice_operator.core.precedence import in_precedence
@@ -72,6 +75,7 @@ class Entry:
     message: str = ""
     virtual_service: str | None = None
     developers: tuple[str, ...] = ()
+    planned_change: PlannedChange | None = None
     routes: int = 0
     overrides: tuple[Override, ...] = ()
     ties: tuple[str, ...] = ()
@@ -83,12 +87,14 @@ class ServicePlan:
     """
     What is to be done for one Service.
 
-    `entries` are by policy name. `waiting`: a policy is departing, so nothing may be decided yet.
+    `entries` are by policy name. `wanted` is the VirtualService that is wanted, whether it stands already or not; None
+    where none is, or where what stands there stays. `waiting`: a policy is departing, so nothing may be decided yet.
     """
 
     key: Key
     changes: tuple[Change, ...] = ()
     entries: dict[str, Entry] = field(default_factory=dict)
+    wanted: dict[str, Any] | None = None
     waiting: bool = False
 
 
@@ -96,15 +102,32 @@ def plan_service(snapshot: Snapshot, key: Key) -> ServicePlan:
     """Return the changes that bring the VirtualService of one Service to what all policies together want."""
     service = snapshot.service(key)
     observed = snapshot.virtual_service(virtual_service_key(key))
-    governing = _governing(snapshot, service) if service is not None else ()
+    concerned = _concerned(snapshot, service) if service is not None else ()
+    governing = tuple(policy for policy in concerned if policy.is_in_force)
     if any(policy.policy.departing for policy in (*governing, *_named_policies(snapshot, observed))):
         return ServicePlan(key, waiting=True)
     orphans = tuple(_delete_orphans(snapshot, key))
     plan = _plan_wanted(snapshot, key, service, observed, in_precedence(governing))
-    return replace(plan, changes=(*plan.changes, *orphans))
+    foreseen = {}
+    for observer in (policy for policy in concerned if policy.observes):
+        would = _plan_wanted(snapshot, key, service, observed, in_precedence((*governing, observer)))
+        foreseen[observer.policy.key.name] = _foreseen(plan, would, would.entries[observer.policy.key.name])
+    return replace(plan, changes=(*plan.changes, *orphans), entries={**plan.entries, **foreseen})
 
 
-def _governing(snapshot: Snapshot, service: Service) -> tuple[ResolvedPolicy, ...]:
+def _foreseen(plan: ServicePlan, would: ServicePlan, entry: Entry) -> Entry:
+    """Return the entry of a policy in mode Observe; `entry` is what it would be in mode Enforce."""
+    found = Entry(entry.service, ServiceState.OBSERVED, Reason.OBSERVED)
+    if entry.state is ServiceState.FAILED or entry.reason is Reason.HOST_TAKEN:
+        return replace(found, planned_change=PlannedChange.CONFLICT, message=entry.message)
+    if entry.state is ServiceState.FROZEN:
+        return replace(found, planned_change=PlannedChange.NONE, message=entry.message)
+    change, message = foresee(plan.wanted, would.wanted)
+    text = f"{message}; {entry.message}" if entry.message else message
+    return replace(found, planned_change=change, message=text, developers=entry.developers, findings=entry.findings)
+
+
+def _concerned(snapshot: Snapshot, service: Service) -> tuple[ResolvedPolicy, ...]:
     return tuple(policy for policy in snapshot.accepted(service.key.namespace) if governs(policy.spec, service))
 
 
@@ -150,8 +173,8 @@ def _claimed_by_others(
     conflict = name_conflict(key, observed)
     if conflict is not None:
         return _everywhere(key, policies, ServiceState.FAILED, conflict)
-    # A policy that is not accepted has no say: without any other, the default holds.
-    blocks = resolve_blocks([policy for policy in policies if policy.rejection is None])
+    # A policy that is not in force has no say: without any other, the default holds.
+    blocks = resolve_blocks([policy for policy in policies if not policy.freezes])
     taken = None if blocks.keeps else host_taken(snapshot, key)
     return _skipped(key, observed, policies, taken) if taken is not None else None
 
@@ -185,7 +208,7 @@ def _plan_routing(
         outranked = outranks(rival, observed)
         finding = host_conflict(rival, snapshot, key, "ranks first" if outranked else "is younger, so Istio ignores it")
         entries = {name: _beside_rival(entry, finding, outranked=outranked) for name, entry in entries.items()}
-    return ServicePlan(key, (change,) if change is not None else (), entries)
+    return ServicePlan(key, (change,) if change is not None else (), entries, document)
 
 
 def _change_for(document: dict[str, Any], observed: VirtualService | None) -> Change | None:
@@ -228,14 +251,16 @@ def _released(key: Key, observed: VirtualService, governing: Sequence[ResolvedPo
 
 def _freezers(snapshot: Snapshot, observed: VirtualService | None) -> tuple[ResolvedPolicy, ...]:
     """
-    Return the policies that are not accepted and contributed to what stands in the cluster: the last good state stays.
+    Return the policies that contributed to what stands in the cluster and are not accepted by now, or suspended.
+
+    The last good state stays.
 
     Safety first: what routes to a namespace that is denied by now, or has withdrawn its consent, is planned anew
     without them.
     """
     if observed is None or not all(_may_stay(snapshot, observed, name) for name in observed.destinations):
         return ()
-    return tuple(policy for policy in _named_policies(snapshot, observed) if policy.rejection is not None)
+    return tuple(policy for policy in _named_policies(snapshot, observed) if policy.freezes)
 
 
 def _may_stay(snapshot: Snapshot, observed: VirtualService, destination: str) -> bool:
@@ -253,14 +278,20 @@ def _frozen(
     governing: Sequence[ResolvedPolicy],
     freezers: Sequence[ResolvedPolicy],
 ) -> ServicePlan:
-    listed = ", ".join(policy.policy.key.name for policy in freezers)
-    finding = Finding(
-        Reason.POLICY_NOT_ACCEPTED,
-        f"stays as it is until policy {listed} is accepted again (mend or delete it)",
-    )
-    plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, finding)
+    plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, _frozen_by(freezers))
     name = observed.key.name if observed is not None else None
     return replace(plan, entries={p: replace(entry, virtual_service=name) for p, entry in plan.entries.items()})
+
+
+def _frozen_by(freezers: Sequence[ResolvedPolicy]) -> Finding:
+    """Return the finding; a policy that is not accepted is named before a suspended one: it has to be mended."""
+    rejected = [policy.policy.key.name for policy in freezers if policy.rejection is not None]
+    if rejected:
+        remedy = f"policy {', '.join(rejected)} is accepted again (mend or delete it)"
+        return Finding(Reason.POLICY_NOT_ACCEPTED, f"stays as it is until {remedy}")
+    listed = ", ".join(policy.policy.key.name for policy in freezers)
+    remedy = f"policy {listed} is in force again (set its mode to Enforce, or delete it)"
+    return Finding(Reason.POLICY_SUSPENDED, f"stays as it is until {remedy}")
 
 
 def _skipped(
@@ -322,8 +353,8 @@ def _entry(key: Key, policy: ResolvedPolicy, contest: Contest) -> Entry:
         "; ".join(dict.fromkeys(messages)),
         names.virtual_service_name(key.name),
         developers,
-        len(routed),
-        lost,
-        ties,
-        findings,
+        routes=len(routed),
+        overrides=lost,
+        ties=ties,
+        findings=findings,
     )

@@ -12,7 +12,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from virtualservice_operator.api.conditions import Condition, ConditionType, Reason, ServiceState, merge_conditions
+from virtualservice_operator.api.conditions import (
+    Condition,
+    ConditionType,
+    PlannedChange,
+    Reason,
+    ServiceState,
+    merge_conditions,
+)
 from virtualservice_operator.core.objects import Finding
 from virtualservice_operator.core.plan import Entry
 from virtualservice_operator.core.resolution import ResolvedPolicy
@@ -23,6 +30,7 @@ ENTRY_MESSAGE_LIMIT: Final = 256
 MESSAGE_LIMIT: Final = 1024
 _SHOWN: Final = 3
 _STATE_ORDER: Final = {state: index for index, state in enumerate(ServiceState)}
+_CHANGE_ORDER: Final = {change: index for index, change in enumerate(PlannedChange)}
 _PROGRAMMED_STATES: Final = (ServiceState.PROGRAMMED, ServiceState.PARTIALLY_PROGRAMMED, ServiceState.OVERRIDDEN)
 _RETRIED: Final = (Reason.FORBIDDEN, Reason.ADMISSION_REJECTED, Reason.APPLY_FAILED, Reason.ISTIO_NOT_INSTALLED)
 _FINAL: Final = (Reason.HOST_CONFLICT, Reason.NAME_CONFLICT, Reason.OUTPUT_NOT_ALLOWED)
@@ -56,7 +64,7 @@ def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: 
     counts = Counter(entry.state for entry in entries.values())
     programmed = sum(counts[state] for state in _PROGRAMMED_STATES)
     conditions = merge_conditions(before, _conditions(standing, programmed, counts), generation=observed or 0, now=now)
-    shown = sorted(entries.values(), key=lambda entry: (_STATE_ORDER[entry.state], entry.service))
+    shown = sorted(entries.values(), key=_urgency)
     return {
         **({"observedGeneration": observed} if observed is not None else {}),
         "servicesReady": f"{programmed}/{_matched(standing) - counts[ServiceState.SKIPPED]}",
@@ -70,6 +78,12 @@ def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: 
         "services": [_service_status(entry) for entry in shown[:SERVICES_LIMIT]],
         "omittedServices": max(0, len(shown) - SERVICES_LIMIT),
     }
+
+
+def _urgency(entry: Entry) -> tuple[int, int, str]:
+    """Return an entry's place in the list: problems first, and of what would happen, what changes most."""
+    planned = 0 if entry.planned_change is None else _CHANGE_ORDER[entry.planned_change]
+    return _STATE_ORDER[entry.state], planned, entry.service
 
 
 def _matched(standing: Standing) -> int:
@@ -100,34 +114,63 @@ def _resolved_refs(standing: Standing) -> Condition:
 
 
 def _programmed(standing: Standing) -> Condition:
-    def condition(status: str, reason: Reason, message: str = "") -> Condition:
-        return Condition(ConditionType.PROGRAMMED, status, reason, message)
+    policy = standing.policy
+    if policy.rejection is None and policy.freezes:
+        message = "The policy is suspended; set its mode to Enforce to go on"
+        return Condition(ConditionType.PROGRAMMED, "Unknown", Reason.SUSPENDED, message)
+    return _trouble(standing) or _progress(standing)
 
-    by_state: dict[ServiceState, list[Entry]] = {}
-    for entry in _sorted(standing):
-        by_state.setdefault(entry.state, []).append(entry)
+
+def _trouble(standing: Standing) -> Condition | None:
+    """Return what the most pressing entries say, if they say that something is not programmed."""
     for state, reason in (
         (ServiceState.FAILED, None),
         (ServiceState.FROZEN, Reason.FROZEN),
         (ServiceState.PENDING, None),
     ):
-        if entries := by_state.get(state):
-            return condition("False", reason or entries[0].reason, _first([_said(entry) for entry in entries]))
+        if entries := [entry for entry in _sorted(standing) if entry.state is state]:
+            message = _first([_said(entry) for entry in entries])
+            return Condition(ConditionType.PROGRAMMED, "False", reason or entries[0].reason, message)
+    return None
+
+
+def _progress(standing: Standing) -> Condition:
+    def condition(status: str, reason: Reason, message: str = "") -> Condition:
+        return Condition(ConditionType.PROGRAMMED, status, reason, message)
+
     if standing.policy.rejection is not None:
         return condition("Unknown", Reason.PENDING, "The policy is not accepted")
     if standing.pending and standing.observed_generation is None:
         return condition("Unknown", Reason.PENDING, "Waiting for the operator")
     if not _matched(standing):
         return condition("True", Reason.NO_MATCHING_SERVICES, _no_services(standing.policy))
-    partial = [*by_state.get(ServiceState.PARTIALLY_PROGRAMMED, ()), *by_state.get(ServiceState.OVERRIDDEN, ())]
+    if standing.policy.observes:
+        return condition("Unknown", Reason.OBSERVED, _would(standing))
+    partial = [
+        *(entry for entry in _sorted(standing) if entry.state is ServiceState.PARTIALLY_PROGRAMMED),
+        *(entry for entry in _sorted(standing) if entry.state is ServiceState.OVERRIDDEN),
+    ]
     if partial:
         return condition("True", Reason.PARTIALLY_PROGRAMMED, _first([_said(entry) for entry in partial]))
     return condition("True", Reason.PROGRAMMED)
 
 
+def _would(standing: Standing) -> str:
+    """Return how often each change would happen."""
+    counts = Counter(entry.planned_change for entry in standing.entries.values())
+    return "The policy only observes; it would: " + ", ".join(
+        f"{change} {counts[change]}" for change in PlannedChange if counts[change]
+    )
+
+
 def _ready(
     standing: Standing, accepted: Condition, written: Condition, programmed: int, counts: Mapping[ServiceState, int]
 ) -> Condition:
+    if accepted.status == "True" and written.reason is Reason.OBSERVED:
+        return Condition(ConditionType.READY, "True", Reason.OBSERVED, written.message)
+    if accepted.status == "True" and standing.policy.freezes:
+        text = f"VirtualServices that stay as they are: {counts[ServiceState.FROZEN]}; set the mode to Enforce to go on"
+        return Condition(ConditionType.READY, "False", Reason.SUSPENDED, text)
     for condition in (accepted, written):
         if condition.status != "True":
             return Condition(ConditionType.READY, condition.status, condition.reason, condition.message)
@@ -151,6 +194,12 @@ def _when_true(standing: Standing, accepted: Condition, written: Condition) -> l
     if ties or taken:
         reason = Reason.ROUTE_TIE if ties else Reason.HOST_TAKEN
         found.append(Condition(ConditionType.CONFLICTED, "True", reason, _first([*ties, *taken])))
+    for kind, holds, reason in (
+        (ConditionType.SUSPENDED, accepted.status == "True" and standing.policy.freezes, Reason.SUSPENDED),
+        (ConditionType.OBSERVED, standing.policy.observes, Reason.OBSERVED),
+    ):
+        if holds:
+            found.append(Condition(kind, "True", reason, written.message))
     failing = [
         entry.reason
         for entry in standing.entries.values()
@@ -186,6 +235,8 @@ def _no_services(policy: ResolvedPolicy) -> str:
 
 def _service_status(entry: Entry) -> dict[str, Any]:
     status: dict[str, Any] = {"name": entry.service, "state": str(entry.state), "reason": str(entry.reason)}
+    if entry.planned_change is not None:
+        status["plannedChange"] = str(entry.planned_change)
     if entry.message:
         status["message"] = _cut(entry.message, ENTRY_MESSAGE_LIMIT)
     if entry.virtual_service is not None:

@@ -70,6 +70,21 @@ class ResolvedPolicy:
     namespaces: frozenset[str] = frozenset()
 
     @property
+    def is_in_force(self) -> bool:
+        """Tell whether it contributes: accepted, and in mode Enforce."""
+        return self.rejection is None and self.spec.mode == "Enforce"
+
+    @property
+    def observes(self) -> bool:
+        """Tell whether it only says what it would change."""
+        return self.rejection is None and self.spec.mode == "Observe"
+
+    @property
+    def freezes(self) -> bool:
+        """Tell whether what it contributed to stays as it is: not accepted, or suspended."""
+        return self.rejection is not None or self.spec.mode == "Suspended"
+
+    @property
     def spec(self) -> RoutingPolicySpec:
         """Return the spec of an accepted policy."""
         if self.policy.spec is None:
