@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.v1alpha1 import RoutingPolicySpec
+from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
-from virtualservice_operator.core.plan import Action, Change, Entry, ServicePlan, plan_service
+from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.resolution import PlanSettings, ResolvedPolicy
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.kube.decode import DECODERS, decode_virtual_service
@@ -230,14 +231,24 @@ def entries_of(found: Entry) -> tuple[Any, ...]:
 def carry_out(cluster: Snapshot, found: ServicePlan) -> None:
     """Enter what the API server would store after a plan was carried out."""
     for item in found.changes:
-        if item.document is not None:
-            cluster.put(as_stored(item.document))
-        elif item.action is Action.RELEASE and item.observed is not None:
-            cluster.put(
-                replace(item.observed, marked=False, service_label=None, owners=frozenset(), destinations=frozenset())
-            )
+        after = outcome(item)
+        if after is not None:
+            cluster.put(after)
         else:
-            cluster.remove(VirtualService, item.target)
+            cluster.remove(Service if isinstance(item, PlaceholderChange) else VirtualService, item.target)
+
+
+def outcome(item: Change | PlaceholderChange) -> VirtualService | Service | None:
+    """Return what the API server has after a change; None where nothing is left."""
+    if item.document is not None:
+        found = decode(item.document)
+        assert isinstance(found, VirtualService | Service)
+        return found
+    if item.action is not Action.RELEASE or item.observed is None:
+        return None
+    if isinstance(item, PlaceholderChange):
+        return replace(item.observed, placeholder=False, placed=None, external_name=False)
+    return replace(item.observed, marked=False, service_label=None, owners=frozenset(), destinations=frozenset())
 
 
 def _destination(rule: Mapping[str, Any]) -> str:

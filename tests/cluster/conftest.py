@@ -12,7 +12,7 @@ from operator_process import OperatorProcess
 ACCOUNT = ("virtualservice-operator", "virtualservice-operator")
 USER = "system:serviceaccount:virtualservice-operator:virtualservice-operator"
 # A deleted policy's grace is five seconds; here it is short, and test_policies has one test with the real length.
-FLAGS = ("--policy-delete-grace", "0.2", "--policy-list", "1")
+FLAGS = ("--policy-delete-grace", "0.2", "--policy-list", "1", "--placeholder-delay", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.conftest import ACCOUNT, FLAGS
+from cluster.test_placeholders import RIGHTS, placeholder, shop_with_placeholders
 from cluster.world import World, eventually, shop_with_alice, steadily
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
@@ -97,3 +98,18 @@ def test_no_object_ever_gets_a_finalizer_or_a_mark_from_the_framework(
     for item in (policy, written):
         assert "finalizers" not in item["metadata"]
     assert "annotations" not in policy["metadata"]
+
+
+def test_after_a_restart_it_is_remembered_that_alice_had_a_copy(
+    own_world: World, own_operator: OperatorProcess
+) -> None:
+    own_world.plane.kubectl("apply", "-f", RIGHTS)
+    with own_operator:
+        shop_with_placeholders(own_world, mode="NoEndpoints")
+    own_world.delete_service("reviews", "alice")
+    with own_operator:
+        eventually("a placeholder", lambda: placeholder(own_world))
+        assert own_world.rules("reviews", "shop") == ["defaults.alice", "default"]
+    with own_operator:
+        own_world.wait_ready("defaults", "shop")
+        steadily("it stays", lambda: placeholder(own_world) is not None, 1)

@@ -72,6 +72,9 @@ def test_its_owner_can_hand_it_over(world: World) -> None:
         "hosts": [world.host("reviews", "shop")],
         "http": [{"name": "default", "route": [{"destination": {"host": world.host("reviews", "shop")}}]}],
     }
+    assert "virtualservice-operator.dev/adopt" not in stored["metadata"]["annotations"]
+    world.edit_virtual_service("reviews", "shop", {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}})
+    world.wait_condition("p", "shop", "Programmed", ("False", "NameConflict"))
 
 
 def test_a_foreign_one_in_another_namespace_that_is_older_is_named_and_untouched(world: World) -> None:

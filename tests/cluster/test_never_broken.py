@@ -25,9 +25,8 @@ def stored_versions(world: World, path: str) -> Iterator[list[dict[str, Any]]]:
     async def collect() -> None:
         async with KubeClient(Source(str(world.plane.kubeconfig))) as client:
             listed = await client.request("GET", path)
-            opened.set()
             params = {"resourceVersion": listed["metadata"]["resourceVersion"]}
-            async for event in client.watch(path, params, silence=120):
+            async for event in client.watch(path, params, silence=120, opened=opened.set):
                 if event["type"] != "BOOKMARK":
                     versions.append({"event": event["type"], **event["object"]})  # noqa: PERF401 - read while it grows
 

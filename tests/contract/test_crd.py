@@ -74,7 +74,7 @@ def test_the_fields_of_the_spec_are_these() -> None:
     spec = dict(PARTS)[".spec"]
     assert list(spec["properties"]) == [
         *("priority", "mode", "services", "developers", "developersFrom", "matches"),
-        *("copies", "defaultRoute", "developerRoute", "exportTo"),
+        *("copies", "placeholder", "defaultRoute", "developerRoute", "exportTo"),
         *("routedToHeader", "virtualServiceFor", "foreignVirtualServices"),
     ]
 

@@ -2,7 +2,7 @@
 A folder per case: `cluster.yaml` is given; what is written, said in status, and planned must be as the other files say.
 
     cluster.yaml          in: Namespaces, Services, RoutingPolicies, VirtualServices as they are stored
-    virtualservices.yaml  out: every VirtualService that is created or updated, whole
+    virtualservices.yaml  out: every VirtualService that is created or updated, whole; placeholders too
     status.yaml           out: the status of every policy
     plan.txt              out: a line for each change, and for each policy of a Service that is not simply programmed
 """
@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from builders import SETTINGS, carry_out, decode
-from virtualservice_operator.controller.ledger import Ledger
+from virtualservice_operator.controller.ledger import Ledger, editions_of
+from virtualservice_operator.core.changes import PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Key, Service
 from virtualservice_operator.core.ownership import assigned_key
-from virtualservice_operator.core.plan import ServicePlan, plan_service
+from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.report import policy_status
 from virtualservice_operator.core.snapshot import Snapshot
 
@@ -36,7 +37,8 @@ def plan_all(snapshot: Snapshot) -> list[ServicePlan]:
     """Return the plan of every key there is: those of Services, and those that a VirtualService may belong to."""
     services = {item.key for item in snapshot.all_of(Service)}
     belonging = {assigned_key(item) for item in snapshot.all_virtual_services()}
-    return [plan_service(snapshot, key) for key in sorted(services | belonging)]
+    sources = {item.placed.source for item in snapshot.all_placeholders() if item.placed is not None}
+    return [plan_service(snapshot, key) for key in sorted(services | belonging | sources)]
 
 
 def show_virtual_services(_snapshot: Snapshot, plans: list[ServicePlan]) -> str:
@@ -47,7 +49,8 @@ def show_virtual_services(_snapshot: Snapshot, plans: list[ServicePlan]) -> str:
 def show_statuses(snapshot: Snapshot, plans: list[ServicePlan]) -> str:
     ledger = Ledger()
     for plan in plans:
-        ledger.record(snapshot, plan, plan.entries)
+        carry_out(snapshot, plan)
+        ledger.record(plan.key, plan.entries, editions_of(snapshot, plan.key.namespace))
     statuses: dict[str, Any] = {}
     for resolved in sorted(snapshot.all_policies(), key=lambda found: found.policy.key):
         policy = resolved.policy
@@ -62,7 +65,8 @@ def show_plan(_snapshot: Snapshot, plans: list[ServicePlan]) -> str:
 
 def _lines(plan: ServicePlan) -> Iterator[str]:
     for change in plan.changes:
-        yield f"{change.action} {change.target}: {change.why}"
+        what = "placeholder " if isinstance(change, PlaceholderChange) else ""
+        yield f"{change.action} {what}{change.target}: {change.why}"
     if plan.waiting:
         yield f"wait {plan.key}"
     if plan.entries and not plan.changes and all(entry.virtual_service for entry in plan.entries.values()):

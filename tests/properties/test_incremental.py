@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import given
 
 from properties.worlds import Step, beginning, plan_all, said, steps
-from virtualservice_operator.core.plan import Action, Change
+from virtualservice_operator.core.changes import Action, Change, PlaceholderChange
+from virtualservice_operator.core.objects import Service
 
 
 @given(steps)
@@ -42,18 +43,20 @@ def test_only_what_is_ours_or_offered_is_changed_and_every_status_adds_up(taken:
         check_sums(status)
 
 
-def may_be_made(change: Change) -> bool:
+def may_be_made(change: Change | PlaceholderChange) -> bool:
     """Tell whether a change touches only what nobody has, what is ours, or what is offered."""
     observed = change.observed
+    if observed is None or change.action is Action.CREATE:
+        return observed is None and change.action is Action.CREATE
+    if isinstance(observed, Service):
+        return observed.placed is not None and observed.placed.taken_over == (change.action is Action.RELEASE)
     match change.action:
-        case Action.CREATE:
-            return observed is None
         case Action.UPDATE:
-            return observed is not None and (observed.marked or observed.adoptable) and not observed.released
+            return (observed.marked or observed.adoptable) and not observed.released
         case Action.DELETE:
-            return observed is not None and observed.marked and not observed.released
+            return observed.marked and not observed.released
         case Action.RELEASE:
-            return observed is not None and observed.marked and observed.released
+            return observed.marked and observed.released
 
 
 def check_sums(status: dict[str, Any]) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import SETTINGS, decode
+import builders
+from builders import SETTINGS
 from properties.strategies import DEVELOPER_NAMESPACES, POLICY_NAMESPACES, SERVICES, changes, clusters
+from virtualservice_operator.core.changes import ServicePlan
 from virtualservice_operator.core.objects import ClusterObject, Key, Policy, VirtualService
-from virtualservice_operator.core.plan import ServicePlan, plan_service
+from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.touch import touched_keys
 
@@ -28,11 +30,7 @@ def plan_all(snapshot: Snapshot) -> dict[Key, ServicePlan]:
 def carry_out(snapshot: Snapshot, plans: dict[Key, ServicePlan]) -> None:
     """Enter what the API server would store."""
     for plan in plans.values():
-        for change in plan.changes:
-            if change.document is None:
-                snapshot.remove(VirtualService, change.target)
-            else:
-                snapshot.put(decode(change.document))
+        builders.carry_out(snapshot, plan)
 
 
 def settled(objects: list[ClusterObject]) -> Snapshot:

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from builders import SETTINGS, as_stored, entries_of, namespace, policy, service, virtual_service
+from builders import SETTINGS, entries_of, namespace, outcome, policy, service, virtual_service
 from virtualservice_operator.api import names
-from virtualservice_operator.controller.ledger import Ledger
+from virtualservice_operator.controller.ledger import Ledger, editions_of
 from virtualservice_operator.controller.store import KINDS, Store
+from virtualservice_operator.core.changes import Action, Change, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
-from virtualservice_operator.core.plan import Action, Change, ServicePlan, plan_service
+from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.report import policy_status
 from virtualservice_operator.core.snapshot import Snapshot
 
@@ -28,7 +29,7 @@ class World:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.changes: list[Change] = []
+        self.changes: list[Change | PlaceholderChange] = []
         self.reviewed: set[Key] = set()
         self._touched: set[Key] = set()
         self._now = 0
@@ -90,26 +91,27 @@ class World:
         self.changes += plan.changes
         for change in plan.changes:
             self._now += 1
-            if change.action is Action.DELETE:
-                assert change.observed is not None
+            if change.action is not Action.DELETE:
+                self._enter(self._written(change))
+            elif isinstance(change.observed, VirtualService):
                 self._store.forget_deleted(change.observed)
-            else:
-                self._store.put_written(self._written(change))
-        self.reviewed |= self.ledger.record(self.cluster, plan, plan.entries)
+            elif change.observed is not None:
+                self._store.forget_placeholder(change.observed)
+        self.reviewed |= self.ledger.record(key, plan.entries, editions_of(self.cluster, key.namespace))
 
-    def _written(self, change: Change) -> VirtualService:
+    def _enter(self, written: VirtualService | Service) -> None:
+        if isinstance(written, Service):
+            self._store.put_answer(written)
+        else:
+            self._store.put_written(written)
+
+    def _written(self, change: Change | PlaceholderChange) -> VirtualService | Service:
         """Return what the API server would store."""
-        observed = change.observed
-        if change.document is None:
-            assert observed is not None
-            unmarked: dict[str, Any] = {
-                "marked": False,
-                "service_label": None,
-                "owners": frozenset(),
-                "destinations": frozenset(),
-            }
-            return replace(observed, version=self._now, **unmarked)
-        found = as_stored(change.document)
+        found = outcome(change)
+        assert found is not None
+        if isinstance(found, Service):
+            return replace(found, version=self._now)
+        observed = change.observed if isinstance(change.observed, VirtualService) else None
         uid = f"uid-{self._now}" if observed is None else observed.uid
         created = f"2026-01-01T{self._now:06}" if observed is None else observed.created
         return replace(found, version=self._now, uid=uid, created=created)
@@ -154,6 +156,21 @@ _annotations = st.sampled_from(
         {names.COPY_OF_ANNOTATION: "pay/api"},
         {names.COPY_OF_ANNOTATION: "pay/api", names.IGNORE_ANNOTATION: "true"},
         {names.IGNORE_ANNOTATION: "true"},
+        {names.PLACEHOLDER_ANNOTATION: "true"},
+        {
+            names.PLACEHOLDER_ANNOTATION: "true",
+            names.SOURCE_ANNOTATION: "api.shop.svc.cluster.local",
+            names.POLICIES_ANNOTATION: "shop/p",
+        },
+    ]
+)
+_placeholders = st.sampled_from(
+    [
+        {"mode": "ExternalName"},
+        {"mode": "NoEndpoints"},
+        {"mode": "Alias"},
+        {"mode": "Alias", "createFor": "AllServices"},
+        {"mode": "Disabled"},
     ]
 )
 _matches = st.sampled_from(
@@ -185,6 +202,7 @@ _specs = st.fixed_dictionaries(
         "matches": _matches,
         "copies": st.sampled_from([{"whenMissing": "Reject"}, {"unknownDeveloper": "Reject"}]),
         "exportTo": st.just(["."]),
+        "placeholder": _placeholders,
         "virtualServiceFor": st.sampled_from(["EveryService", "RoutedServices"]),
         "foreignVirtualServices": st.sampled_from(["Yield", "Keep"]),
     },
@@ -193,10 +211,11 @@ _specs = st.fixed_dictionaries(
 
 @st.composite
 def _some_service(draw: st.DrawFn) -> Service:
+    marked = {names.MANAGED_BY_LABEL: names.OPERATOR}
     return service(
         str(draw(st.sampled_from(PLACES))),
         annotations=draw(_annotations),
-        labels=draw(st.sampled_from([{}, {"tier": "a"}])),
+        labels=draw(st.sampled_from([{}, {"tier": "a"}, marked])),
         **draw(_ports),
     )
 
@@ -208,7 +227,7 @@ def _some_namespace(draw: st.DrawFn) -> Namespace:
         st.sampled_from([{}, {"sandbox": "yes"}, {names.DEVELOPER_LABEL: "alice"}, {names.DEVELOPER_LABEL: "bob"}])
     )
     found = namespace(name, labels=labels, terminating=draw(st.integers(0, 7)) == 0)
-    return replace(found, consents_to=draw(st.sampled_from([None, None, None, (), ("pay",), ("*",)])))
+    return replace(found, consents_to=draw(st.sampled_from([None, (), ("pay",), ("shop",), ("*",), ("*",)])))
 
 
 @st.composite

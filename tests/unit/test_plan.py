@@ -19,8 +19,8 @@ from builders import (
     virtual_service,
     written,
 )
+from virtualservice_operator.core.changes import ServicePlan
 from virtualservice_operator.core.objects import ClusterObject, Policy, Service
-from virtualservice_operator.core.plan import ServicePlan
 from virtualservice_operator.core.snapshot import Snapshot
 
 DEFAULTS = policy("shop/defaults", {"developers": developers("alice")}, uid="u1")
@@ -386,3 +386,9 @@ def test_a_finding_makes_the_service_partially_programmed() -> None:
     assert found.message == (
         "alice/orders has no HTTP port named or numbered like grpc (9090); those requests go to shop/orders"
     )
+
+
+def test_nothing_is_touched_in_a_system_namespace() -> None:
+    cluster = snapshot(managed("istio-system/reviews-virtual-service"), service("kube-system/dns"))
+    assert plan(cluster, "istio-system/reviews").changes == ()
+    assert plan(cluster, "kube-system/dns").changes == ()

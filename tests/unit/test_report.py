@@ -5,8 +5,8 @@ import pytest
 
 from builders import developers, namespaces, plan, policy, resolved, service, snapshot
 from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.core.changes import Entry
 from virtualservice_operator.core.objects import ClusterObject, Finding
-from virtualservice_operator.core.plan import Entry
 from virtualservice_operator.core.report import Standing, failed_entry, policy_status
 from virtualservice_operator.core.resolution import ResolvedPolicy
 
@@ -65,6 +65,7 @@ def test_the_status_of_a_policy_without_trouble_is_complete() -> None:
         "failedServices": 0,
         "developers": 1,
         "developerRoutes": 1,
+        "placeholders": 0,
         "services": [
             {
                 "name": "ratings",
@@ -463,3 +464,9 @@ def test_a_change_that_did_not_go_through_fails_the_service() -> None:
 def test_without_istio_the_service_waits() -> None:
     finding = Finding(Reason.ISTIO_NOT_INSTALLED, "install it")
     assert failed_entry(entry("a"), finding) == entry("a", "Pending", "IstioNotInstalled", "install it")
+
+
+@pytest.mark.parametrize("state", ["Observed", "Frozen"])
+def test_a_failure_is_none_of_a_policys_business_that_had_no_part_in_it(state: str) -> None:
+    found = entry("reviews", state, "Observed" if state == "Observed" else "PolicySuspended")
+    assert failed_entry(found, Finding(Reason.FORBIDDEN, "no")) == found

@@ -28,6 +28,13 @@ def test_variables_with_a_value_are_replaced(text: str, expected: str) -> None:
     assert substitute(text, VALUES) == expected
 
 
+@pytest.mark.parametrize("text", ["{{ DeveloperName }}{{" + " " * 950, "{{" * 500, "{{" + " " * 400 + "x" * 400])
+def test_no_text_takes_long(text: str) -> None:
+    """A pattern that tries every way to cut a text would take hours for a hundred times these."""
+    assert substitute(text * 100, VALUES).endswith(text[-3:])
+    assert set(unknown_variables(text * 100)) <= {text.strip("{ ")}
+
+
 def test_a_value_is_not_looked_at_again() -> None:
     assert substitute("{{ DeveloperName }}", {"DeveloperName": "{{ DeveloperNamespace }}"}) == (
         "{{ DeveloperNamespace }}"

@@ -30,6 +30,7 @@ COPY_OF_ANNOTATION: Final = f"{GROUP}/copy-of"
 IGNORE_ANNOTATION: Final = f"{GROUP}/ignore"
 # The annotation of the design this operator follows; a Service that carries it never counts as a copy.
 PLACEHOLDER_ANNOTATION: Final = "virtualservice-operator/placeholder-service"
+SOURCE_ANNOTATION: Final = "virtualservice-operator/source-service"
 
 VIRTUAL_SERVICE_SUFFIX: Final = "-virtual-service"
 DEFAULT_HEADER: Final = "x-developer"

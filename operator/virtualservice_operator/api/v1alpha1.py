@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DEVELOPER_NAME: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 HEADER_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_|~-]+$"
@@ -282,6 +283,55 @@ class Copies(Model):
     reject: Reject | None = Field(default=None, description="The answer to a request that is rejected.")
 
 
+class PlaceholderPolicy(Model):
+    """Services that stand in a developer's namespace where a copy is missing."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_schema(
+            validations=[
+                _rule(
+                    "!has(self.externalName) || (has(self.mode) && self.mode == 'ExternalName')",
+                    "externalName is for mode ExternalName only",
+                    fieldPath=".externalName",
+                ),
+                _rule(
+                    "!has(self.createFor) || self.createFor != 'AllServices' || "
+                    "(has(self.mode) && self.mode == 'Alias')",
+                    "createFor: AllServices is for mode Alias only: with the others every request would be answered 503",
+                    fieldPath=".createFor",
+                ),
+                _rule(
+                    "!has(self.ttlSeconds) || !has(self.createFor) || self.createFor != 'AllServices'",
+                    "ttlSeconds is for createFor: DeletedCopies; with AllServices they would be made anew at once",
+                    fieldPath=".ttlSeconds",
+                ),
+            ]
+        )
+    )
+
+    mode: Literal["Disabled", "ExternalName", "NoEndpoints", "Alias"] | None = Field(
+        default=None,
+        description="Disabled: none. ExternalName: an ExternalName Service that leads to `externalName`. NoEndpoints: a "
+        "Service with the same ports and nothing behind them. With these two, the developer's requests are answered "
+        "with 503 until the copy is back. Alias: an ExternalName Service that leads to the default Service, so that its "
+        "short name works in the developer's namespace; their requests go to the default. When absent: Disabled.",
+    )
+    external_name: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=DNS_NAME)] | None = Field(
+        default=None, description="Where an ExternalName placeholder leads. When absent: placeholder.local."
+    )
+    create_for: Literal["DeletedCopies", "AllServices"] | None = Field(
+        default=None,
+        description="DeletedCopies: where a developer had a copy that was routed and is gone. AllServices, for Alias "
+        "only: for every Service of which they have no copy. When absent: DeletedCopies.",
+    )
+    ttl_seconds: Annotated[int, Field(ge=60, le=31536000)] | None = Field(
+        default=None,
+        description="How long a placeholder stands, in seconds since it was made. When absent: until the copy is back, "
+        "or nothing refers to it.",
+        json_schema_extra={"format": "int32"},
+    )
+
+
 class RoutingPolicySpec(Model):
     """What a RoutingPolicy asks for. An empty spec routes x-developer to every namespace labelled for a developer."""
 
@@ -293,7 +343,15 @@ class RoutingPolicySpec(Model):
                     "only a new policy can be in mode Observe, because this one's routes would go at once; to pause it "
                     "set mode: Suspended, to take its routes away delete it",
                     fieldPath=".mode",
-                )
+                ),
+                _rule(
+                    "!has(self.copies) || !has(self.copies.whenMissing) || self.copies.whenMissing != 'Reject' || "
+                    "!has(self.placeholder) || !has(self.placeholder.mode) || "
+                    "!(self.placeholder.mode in ['ExternalName', 'NoEndpoints'])",
+                    "placeholder.mode ExternalName and NoEndpoints answer for a missing copy, and so does "
+                    "copies.whenMissing: Reject; choose one",
+                    fieldPath=".placeholder",
+                ),
             ]
         )
     )
@@ -333,6 +391,11 @@ class RoutingPolicySpec(Model):
 
     copies: Copies | None = Field(
         default=None, description="What happens where there is no copy. Taken whole from the first policy that sets it."
+    )
+    placeholder: PlaceholderPolicy | None = Field(
+        default=None,
+        description="Services that stand in for missing copies, in namespaces that permit it with the annotation "
+        "virtualservice-operator.dev/allow-policies-from. Taken whole from the first policy that sets it.",
     )
     default_route: RouteSettings | None = Field(
         default=None,
@@ -453,6 +516,7 @@ class RoutingPolicyStatus(Model):
     failed_services: int | None = _count("Services whose VirtualService could not be written; `services` says why.")
     developers: int | None = _count("Developers the policy knows.")
     developer_routes: int | None = _count("Pairs of Service and developer that are routed to a copy.")
+    placeholders: int | None = _count("Pairs of Service and developer for which a placeholder stands.")
     conditions: Annotated[tuple[ConditionStatus, ...], Field(max_length=16)] | None = Field(
         default=None,
         description="Ready sums up Accepted (the spec is valid and allowed) and Programmed (the VirtualServices are "

@@ -50,6 +50,18 @@ def _namespace(_context: click.Context, parameter: click.Parameter, value: str) 
     default="Optional",
     help="Whether a developer's namespace must permit routes with the annotation allow-policies-from.",
 )
+@click.option(
+    "--placeholder-consent",
+    type=click.Choice(["Optional", "Required"]),
+    default="Required",
+    help="Whether a developer's namespace must permit placeholders with the annotation allow-policies-from.",
+)
+@click.option(
+    "--placeholder-delay",
+    type=click.FloatRange(0),
+    default=5,
+    help="Seconds for which the name of a deleted Service is left free before a placeholder takes it.",
+)
 @click.option("--host", default="0.0.0.0", help="Address for probes and metrics.")  # noqa: S104 - probes come from outside the Pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, help="Port for probes and metrics.")
 @click.option("--workers", type=click.IntRange(1, 64), default=8, help="Services reconciled at a time.")
@@ -71,6 +83,8 @@ def run(  # noqa: PLR0913 - one parameter per flag
     istio_namespace: str,
     operator_namespace: str,
     route_consent: str,
+    placeholder_consent: str,
+    placeholder_delay: float,
     host: str,
     port: int,
     workers: int,
@@ -82,7 +96,14 @@ def run(  # noqa: PLR0913 - one parameter per flag
     configure_logging(log_level, log_format)
     settings = Settings(
         source=Source(kubeconfig, context),
-        plan=PlanSettings(cluster_domain, istio_namespace, operator_namespace, route_consent == "Required"),
+        plan=PlanSettings(
+            cluster_domain,
+            istio_namespace,
+            operator_namespace,
+            requires_consent=route_consent == "Required",
+            requires_placeholder_consent=placeholder_consent == "Required",
+            placeholder_delay=placeholder_delay,
+        ),
         timing=Timing(resync=resync),
         host=host,
         port=port,

@@ -6,10 +6,11 @@ from typing import Any
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
+from virtualservice_operator.controller.act_placeholder import carry_out_placeholder
 from virtualservice_operator.controller.store import Store
+from virtualservice_operator.core.changes import Action, Change, PlaceholderChange
 from virtualservice_operator.core.objects import Finding, VirtualService
 from virtualservice_operator.core.ownership import differs
-from virtualservice_operator.core.plan import Action, Change
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.decode import decode_virtual_service
 from virtualservice_operator.kube.errors import REASONS, ApiError, KubeError, Reaction, classify
@@ -19,7 +20,7 @@ from virtualservice_operator.kube.errors import REASONS, ApiError, KubeError, Re
 class Outcome:
     """What came of a change. `reaction` is None where it went through; `finding` is for the status."""
 
-    change: Change
+    change: Change | PlaceholderChange
     reaction: Reaction | None = None
     finding: Finding | None = None
     retry_after: float | None = None
@@ -30,10 +31,13 @@ class Outcome:
         return self.reaction is not None and self.finding is None
 
 
-async def carry_out(client: KubeClient, store: Store, change: Change) -> Outcome:
+async def carry_out(client: KubeClient, store: Store, change: Change | PlaceholderChange) -> Outcome:
     """Carry out one change; every answer enters the store, so that the watch's echo makes no second write."""
     try:
-        await _ACTIONS[change.action](client, store, change)
+        if isinstance(change, PlaceholderChange):
+            await carry_out_placeholder(client, store, change)
+        else:
+            await _ACTIONS[change.action](client, store, change)
     except StoredOtherwise as error:
         return Outcome(change, Reaction.REFUSED, Finding(Reason.APPLY_FAILED, str(error)))
     except KubeError as error:
@@ -50,7 +54,11 @@ async def _create(client: KubeClient, store: Store, change: Change) -> None:
 
 
 async def _update(client: KubeClient, store: Store, change: Change) -> None:
-    answer = await client.update_virtual_service(_document(change), _observed(change).uid)
+    observed = _observed(change)
+    answer = await client.update_virtual_service(_document(change), observed.uid)
+    if observed.adoptable and not observed.marked:
+        # It has done its work; left there, nobody could take the object over again by removing our label.
+        answer = await client.remove_adoption(change.target, answer["metadata"]["resourceVersion"])
     await _settle(client, store, change, answer)
 
 
@@ -85,14 +93,19 @@ async def _release(client: KubeClient, store: Store, change: Change) -> None:
 _ACTIONS = {Action.CREATE: _create, Action.UPDATE: _update, Action.DELETE: _delete, Action.RELEASE: _release}
 
 
-def _failed(change: Change, error: KubeError) -> Outcome:
+def _failed(change: Change | PlaceholderChange, error: KubeError) -> Outcome:
     reaction = classify(error)
     reason = REASONS.get(reaction)
     finding = Finding(reason, _message(change, reaction, error)) if reason is not None else None
     return Outcome(change, reaction, finding, error.retry_after if isinstance(error, ApiError) else None)
 
 
-def _message(change: Change, reaction: Reaction, error: KubeError) -> str:
+def _message(change: Change | PlaceholderChange, reaction: Reaction, error: KubeError) -> str:
+    if isinstance(change, PlaceholderChange):
+        remedy = (
+            "; grant it: kubectl apply -k kustomize/overlays/placeholders" if reaction is Reaction.FORBIDDEN else ""
+        )
+        return f"cannot {change.action} the placeholder {change.target}: {error}{remedy}"
     match reaction:
         case Reaction.FORBIDDEN:
             return (

@@ -6,8 +6,9 @@ The reconciler records, the status writer reads; both in one event loop.
 
 from collections.abc import Mapping
 
+from virtualservice_operator.core.changes import Entry
 from virtualservice_operator.core.objects import Key
-from virtualservice_operator.core.plan import Entry, ServicePlan
+from virtualservice_operator.core.ownership import assigned_key
 from virtualservice_operator.core.report import Standing
 from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.selection import governs
@@ -23,20 +24,24 @@ class Ledger:
     def __init__(self) -> None:
         self._accounts: dict[Key, dict[str, tuple[Entry, Edition]]] = {}
 
-    def record(self, snapshot: Snapshot, plan: ServicePlan, entries: Mapping[str, Entry]) -> set[Key]:
-        """Enter what one Service's plan came to, and return the policies whose status may change by it."""
+    def record(self, key: Key, entries: Mapping[str, Entry], editions: Mapping[Key, Edition]) -> set[Key]:
+        """
+        Enter what one Service's plan came to, and return the policies whose status may change by it.
+
+        `editions` are those of all policies of the namespace when it was planned: one that was edited while the
+        changes were carried out is not done.
+        """
         news = set()
-        for resolved in snapshot.policies(plan.key.namespace):
-            policy = resolved.policy
-            account = self._accounts.setdefault(policy.key, {})
-            entry = entries.get(policy.key.name)
-            before = account.get(plan.key.name)
+        for policy, edition in editions.items():
+            account = self._accounts.setdefault(policy, {})
+            entry = entries.get(policy.name)
+            before = account.get(key.name)
             if entry is not None:
-                account[plan.key.name] = (entry, (policy.uid, policy.generation))
+                account[key.name] = (entry, edition)
             elif before is not None:
-                del account[plan.key.name]
-            if account.get(plan.key.name) != before:
-                news.add(policy.key)
+                del account[key.name]
+            if account.get(key.name) != before:
+                news.add(policy)
         return news
 
     def forget(self, policy: Key) -> None:
@@ -53,8 +58,21 @@ class Ledger:
         # A policy that is not accepted, or suspended, governs nothing, but what it contributed to is frozen.
         kept = governed | frozen if resolved.freezes else governed
         entries = {name: entry for name, (entry, _) in account.items() if name in kept}
-        pending = {name for name in governed if name not in entries or account[name][1] != current}
+        expected = _contributed(snapshot, policy.key) if resolved.freezes else governed
+        pending = {name for name in expected if name not in entries or account[name][1] != current}
         return Standing(resolved, entries, pending, observed_generation)
+
+
+def editions_of(snapshot: Snapshot, namespace: str) -> dict[Key, Edition]:
+    """Return the editions of the policies of a namespace, for `Ledger.record`."""
+    found = (resolved.policy for resolved in snapshot.policies(namespace))
+    return {policy.key: (policy.uid, policy.generation) for policy in found}
+
+
+def _contributed(snapshot: Snapshot, policy: Key) -> set[str]:
+    """Return the Services whose VirtualServices a policy has contributed to."""
+    named = (item for item in snapshot.managed_in(policy.namespace) if policy.name in (item.policies or "").split(","))
+    return {assigned_key(item).name for item in named}
 
 
 def _governed(snapshot: Snapshot, resolved: ResolvedPolicy) -> set[str]:

@@ -7,6 +7,7 @@ One key: plan, act, record. The whole operator on one screen.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -17,14 +18,15 @@ from typing import Final
 from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.controller.act import Outcome, carry_out
 from virtualservice_operator.controller.drift import RepairLog
-from virtualservice_operator.controller.ledger import Ledger
+from virtualservice_operator.controller.ledger import Ledger, editions_of
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.status import StatusWriter
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.controller.telemetry import Metrics
+from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Finding, Key
-from virtualservice_operator.core.plan import Action, Change, Entry, ServicePlan, plan_service
-from virtualservice_operator.core.report import failed_entry
+from virtualservice_operator.core.plan import plan_service
+from virtualservice_operator.core.report import entry_without_placeholder, failed_entry
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import BACKOFFS, Reaction
 
@@ -36,6 +38,8 @@ _DONE: Final = {
     Action.DELETE: "deleted",
     Action.RELEASE: "deleted",
 }
+# So often a plan may be overtaken by what others write before the status says that it does not get through.
+_OPEN_TRIES: Final = 5
 _NOT_INSTALLED: Final = Finding(
     Reason.ISTIO_NOT_INSTALLED, "VirtualServices are not known to this cluster; install Istio 1.22 or later"
 )
@@ -65,6 +69,7 @@ class Reconciler:
             except Exception:
                 # A bug of ours, loud; one Service must not stop the others.
                 logger.exception("bug: Service %s cannot be reconciled; please report this", key)
+                self._queue.add_after(key, BACKOFFS[Reaction.REFUSED].first)
                 self._record_bug(key)
             finally:
                 self._queue.done(key)
@@ -73,24 +78,47 @@ class Reconciler:
     async def reconcile(self, key: Key) -> None:
         """Bring one Service's VirtualService to what all policies together want, and tell the policies."""
         started = time.monotonic()
-        plan = plan_service(self._store.snapshot, key)
+        editions = editions_of(self._store.snapshot, key.namespace)
+        plan = plan_service(self._store.snapshot, key, time.time())
         if plan.waiting:
             return
-        outcomes = [await self._carry_out(change) for change in plan.changes]
-        if not any(outcome.is_open for outcome in outcomes):
-            entries = _entries(plan, outcomes)
-            self._status.review(*self._ledger.record(self._store.snapshot, plan, entries))
+        outcomes = await self._carry_out_all(plan.changes)
+        if self._tries[key] >= _OPEN_TRIES or not any(outcome.is_open for outcome in outcomes):
+            self._status.review(*self._ledger.record(key, _entries(plan, outcomes), editions))
         self._retry(key, outcomes)
+        if plan.due is not None:
+            self._queue.add_after(key, max(0.0, plan.due - time.time()))
         self._count(plan, outcomes, time.monotonic() - started)
 
     def _record_bug(self, key: Key) -> None:
-        snapshot = self._store.snapshot
-        finding = Finding(Reason.APPLY_FAILED, "the operator has a bug here; its log says more")
-        entry = Entry(key.name, ServiceState.FAILED, finding.reason, finding.message)
-        entries = {policy.policy.key.name: entry for policy in snapshot.accepted(key.namespace)}
-        self._status.review(*self._ledger.record(snapshot, ServicePlan(key), entries))
+        """Say so in the status; where the bug is in the policies themselves, the log has to do."""
         self._metrics.reconciliation_seconds.labels(key.namespace, "error").observe(0)
-        self._queue.add_after(key, BACKOFFS[Reaction.REFUSED].first)
+        entry = Entry(
+            key.name, ServiceState.FAILED, Reason.APPLY_FAILED, "the operator has a bug here; its log says more"
+        )
+        with contextlib.suppress(Exception):
+            editions = editions_of(self._store.snapshot, key.namespace)
+            entries = {policy.name: entry for policy in editions}
+            self._status.review(*self._ledger.record(key, entries, editions))
+
+    async def _carry_out_all(self, changes: Sequence[Change | PlaceholderChange]) -> list[Outcome]:
+        """Carry out each; a placeholder goes only once the VirtualService leads there no more."""
+        outcomes: list[Outcome] = []
+        for change in changes:
+            if isinstance(change, Change):
+                outcomes.append(await self._carry_out(change))
+            elif change.action is not Action.DELETE or all(outcome.reaction is None for outcome in outcomes):
+                outcomes.append(await self._carry_out_placeholder(change))
+        return outcomes
+
+    async def _carry_out_placeholder(self, change: PlaceholderChange) -> Outcome:
+        outcome = await carry_out(self._client, self._store, change)
+        if outcome.reaction is not None:
+            self._log_trouble(outcome)
+        else:
+            logger.info("%s placeholder %s: %s", _DONE[change.action], change.target, change.why)
+            self._status.tell(change)
+        return outcome
 
     async def _carry_out(self, change: Change) -> Outcome:
         if not self._store.is_istio_installed:
@@ -142,12 +170,20 @@ class Reconciler:
     def _log_trouble(self, outcome: Outcome) -> None:
         if outcome.finding is not None:
             logger.warning(
-                "cannot %s VirtualService %s: %s", outcome.change.action, outcome.change.target, outcome.finding.message
+                "cannot %s %s %s: %s",
+                outcome.change.action,
+                "placeholder" if isinstance(outcome.change, PlaceholderChange) else "VirtualService",
+                outcome.change.target,
+                outcome.finding.message,
             )
 
     def _count(self, plan: ServicePlan, outcomes: Sequence[Outcome], seconds: float) -> None:
         namespace = plan.key.namespace
-        actions = [_DONE[outcome.change.action] for outcome in outcomes if outcome.reaction is None]
+        actions = [
+            _DONE[outcome.change.action]
+            for outcome in outcomes
+            if outcome.reaction is None and isinstance(outcome.change, Change)
+        ]
         for action in actions or [_unchanged(plan, outcomes)]:
             self._metrics.services_processed.labels(namespace, action).inc()
         created = actions.count("created")
@@ -165,10 +201,25 @@ def _fingerprint(change: Change) -> str:
 
 def _entries(plan: ServicePlan, outcomes: Sequence[Outcome]) -> dict[str, Entry]:
     """Return the plan's entries, or what went wrong in their place."""
-    trouble = next((outcome.finding for outcome in outcomes if outcome.finding is not None), None)
-    if trouble is None:
-        return dict(plan.entries)
-    return {name: failed_entry(entry, trouble) for name, entry in plan.entries.items()}
+    entries = dict(plan.entries)
+    for outcome in outcomes:
+        if outcome.reaction is None:
+            continue
+        finding = outcome.finding or _overtaken(outcome.change)
+        if isinstance(outcome.change, PlaceholderChange):
+            concerned = entries.keys() & {policy.name for policy in outcome.change.policies}
+            entries |= {name: entry_without_placeholder(entries[name], finding) for name in concerned}
+        else:
+            return {name: failed_entry(entry, finding) for name, entry in plan.entries.items()}
+    return entries
+
+
+def _overtaken(change: Change | PlaceholderChange) -> Finding:
+    return Finding(
+        Reason.APPLY_FAILED,
+        f"cannot {change.action} {change.target}: it is not as it was seen, again and again (is it being deleted, with a "
+        "finalizer that nobody removes?); it is tried again",
+    )
 
 
 def _fight(change: Change) -> Finding:

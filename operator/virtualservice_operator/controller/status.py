@@ -9,30 +9,46 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from virtualservice_operator.api import names
-from virtualservice_operator.api.conditions import ConditionType, Reason
+from virtualservice_operator.api.conditions import ConditionType, Reason, ServiceState
 from virtualservice_operator.controller.ledger import Ledger
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.store import Store
+from virtualservice_operator.core.changes import Action, Change, PlaceholderChange
 from virtualservice_operator.core.objects import Key, Policy
 from virtualservice_operator.core.ownership import digest
-from virtualservice_operator.core.plan import Action, Change
-from virtualservice_operator.core.report import policy_status
+from virtualservice_operator.core.report import Standing, policy_status
 from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.decode import decode_policy
-from virtualservice_operator.kube.errors import BACKOFFS, KubeError, classify
+from virtualservice_operator.kube.errors import BACKOFFS, ApiError, KubeError, Reaction, classify
 
 logger = logging.getLogger(__name__)
 
 _SHOWN: Final = 3
 _EVENT_MESSAGE_LIMIT: Final = 1000
-_DRIFT: Final = ("DriftRepaired", "Warning", "changed by somebody else and repaired")
-_DONE: Final = {
-    Action.CREATE: ("VirtualServiceCreated", "Normal", "created"),
-    Action.DELETE: ("VirtualServiceDeleted", "Normal", "deleted"),
+
+
+class _Told(NamedTuple):
+    """An Event about objects: `what` of them, `done` to them."""
+
+    reason: str
+    type: str
+    what: str
+    done: str
+
+
+_DRIFT: Final = _Told("DriftRepaired", "Warning", "VirtualService", "changed by somebody else and repaired")
+_VIRTUAL_SERVICES: Final = {
+    Action.CREATE: _Told("VirtualServiceCreated", "Normal", "VirtualService", "created"),
+    Action.DELETE: _Told("VirtualServiceDeleted", "Normal", "VirtualService", "deleted"),
+}
+_PLACEHOLDERS: Final = {
+    Action.CREATE: _Told("PlaceholderCreated", "Normal", "placeholder", "created"),
+    Action.DELETE: _Told("PlaceholderRemoved", "Normal", "placeholder", "removed"),
+    Action.RELEASE: _Told("PlaceholderPromoted", "Normal", "placeholder", "left to whoever has deployed the Service"),
 }
 
 
@@ -54,20 +70,25 @@ class StatusWriter:
         self._queue = policies
         self._settled: dict[Key, float] = {}
         self._busy_since: dict[Key, float] = {}
-        self._told: defaultdict[Key, dict[tuple[str, str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._written_at: dict[Key, float] = {}
+        self._tries: dict[Key, int] = {}
+        self._complete: set[Key] = set()
+        self._told: defaultdict[Key, dict[_Told, list[str]]] = defaultdict(lambda: defaultdict(list))
 
     def review(self, *policies: Key) -> None:
         """Mark policies whose status may have changed."""
         for policy in policies:
             self._queue.add(policy)
 
-    def tell(self, change: Change, *, drifted: bool) -> None:
+    def tell(self, change: Change | PlaceholderChange, *, drifted: bool = False) -> None:
         """Note a change that went through; it becomes part of an Event on each policy it was made for."""
-        said = _DRIFT if drifted else _DONE.get(change.action)
-        for name in _policies_of(change) if said is not None else ():
-            policy = Key(change.target.namespace, name)
-            if said is not None and self._store.snapshot.policy(policy) is not None:
-                self._told[policy][said].append(change.target.name)
+        found = _PLACEHOLDERS if isinstance(change, PlaceholderChange) else _VIRTUAL_SERVICES
+        told = _DRIFT if drifted else found.get(change.action)
+        if told is None:
+            return
+        for policy in _policies_of(change):
+            if self._store.snapshot.policy(policy) is not None:
+                self._told[policy][told].append(_name_of(change))
                 self.review(policy)
 
     async def work(self) -> None:
@@ -75,14 +96,19 @@ class StatusWriter:
         while (key := await self._queue.get()) is not None:
             try:
                 await self._visit(key)
+            except Exception:
+                # A bug of ours, loud; one policy must not stop the others.
+                logger.exception("bug: the status of RoutingPolicy %s cannot be written; please report this", key)
+                self._queue.add_after(key, BACKOFFS[Reaction.REFUSED].first)
             finally:
                 self._queue.done(key)
 
     async def _visit(self, key: Key) -> None:
         resolved = self._store.snapshot.policy(key)
         if resolved is None:
-            for known in (self._told, self._settled, self._busy_since):
+            for known in (self._told, self._settled, self._busy_since, self._written_at, self._tries):
                 known.pop(key, None)
+            self._complete.discard(key)
             self.ledger.forget(key)
             return
         wait = self._wait(key)
@@ -101,7 +127,8 @@ class StatusWriter:
         now = asyncio.get_running_loop().time()
         if self._keys.is_idle:
             self._busy_since.pop(key, None)
-            return self._settled.get(key, 0.0) + self._interval - now
+            latest = max(self._settled.get(key, 0.0), self._written_at.get(key, 0.0))
+            return latest + self._interval - now
         wait = self._busy_since.setdefault(key, now) + self._interval - now
         if wait <= 0:
             self._busy_since[key] = now
@@ -110,33 +137,53 @@ class StatusWriter:
     async def _write(self, resolved: ResolvedPolicy) -> None:
         policy = resolved.policy
         standing = self.ledger.standing(self._store.snapshot, resolved, policy.observed_generation)
-        if standing.pending and policy.observed_generation == policy.generation:
+        if standing.pending and policy.observed_generation == policy.generation and not self._has_failed(standing):
             return  # after a restart, say: what the status says stands until all is known; the last key brings us back
         if not standing.pending:
             self._settled[policy.key] = asyncio.get_running_loop().time()
+            self._complete.add(policy.key)
         status = policy_status(standing, policy.conditions, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        if digest(status) != policy.status_digest:
-            await self._apply(policy, status)
-        await self._write_events(policy, status)
+        if digest(status) == policy.status_digest or await self._apply(policy, status):
+            await self._write_events(policy, status)
 
-    async def _apply(self, policy: Policy, status: dict[str, Any]) -> None:
+    def _has_failed(self, standing: Standing) -> bool:
+        """Tell whether a policy of which all was known has a Service that failed: that does not wait for others."""
+        failed = any(entry.state is ServiceState.FAILED for entry in standing.entries.values())
+        return failed and standing.policy.policy.key in self._complete
+
+    async def _apply(self, policy: Policy, status: dict[str, Any]) -> bool:
+        """Write a status and tell whether it was; else it is tried again later, ever later."""
+        self._written_at[policy.key] = asyncio.get_running_loop().time()
         try:
             answer = await self._client.apply_policy_status(policy.key, policy.uid, status)
         except KubeError as error:
-            backoff = BACKOFFS.get(classify(error))
-            if backoff is not None:
-                logger.warning("cannot write the status of RoutingPolicy %s: %s", policy.key, error)
-                self._queue.add_after(policy.key, max(self._interval, backoff.first))
-        else:
-            self._store.put(decode_policy(answer))
+            self._wait_out(policy.key, error)
+            return False
+        self._tries.pop(policy.key, None)
+        self._store.put_answer(decode_policy(answer))
+        return True
+
+    def _wait_out(self, policy: Key, error: KubeError) -> None:
+        backoff = BACKOFFS.get(classify(error))
+        if backoff is None:
+            return
+        logger.warning("cannot write the status of RoutingPolicy %s: %s", policy, error)
+        tries = self._tries[policy] = self._tries.get(policy, -1) + 1
+        delay = min(backoff.first * 2 ** min(tries, 16), backoff.cap)
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        self._queue.add_after(policy, max(self._interval, asked or delay))
 
     # ---- Events
 
     async def _write_events(self, policy: Policy, status: dict[str, Any]) -> None:
         told = self._told.pop(policy.key, {})
         events = [
-            (reason, kind, f"{len(found)} VirtualService{'s' if len(found) > 1 else ''} {verb}: {_list(found)}")
-            for (reason, kind, verb), found in told.items()
+            (
+                item.reason,
+                item.type,
+                f"{len(found)} {item.what}{'s' if len(found) > 1 else ''} {item.done}: {_list(found)}",
+            )
+            for item, found in told.items()
         ]
         events.extend(_transitions(policy, status))
         for reason, kind, message in events:
@@ -146,12 +193,19 @@ class StatusWriter:
                 logger.warning("cannot write Event %s on RoutingPolicy %s: %s", reason, policy.key, error)
 
 
-def _policies_of(change: Change) -> list[str]:
+def _policies_of(change: Change | PlaceholderChange) -> Sequence[Key]:
+    if isinstance(change, PlaceholderChange):
+        return change.policies
     if change.document is not None:
         annotation = change.document["metadata"]["annotations"][names.POLICIES_ANNOTATION]
     else:
         annotation = (change.observed.policies if change.observed is not None else None) or ""
-    return [name for name in annotation.split(",") if name]
+    return [Key(change.target.namespace, name) for name in annotation.split(",") if name]
+
+
+def _name_of(change: Change | PlaceholderChange) -> str:
+    """Return the object's name; placeholders are in other namespaces than the policy."""
+    return str(change.target) if isinstance(change, PlaceholderChange) else change.target.name
 
 
 def _list(found: Sequence[str]) -> str:

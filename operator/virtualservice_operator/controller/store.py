@@ -7,6 +7,7 @@ is right: an older event changes nothing, and a list removes nothing that is new
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from http import HTTPStatus
@@ -48,6 +49,7 @@ class Store:
         self._istio_missing = False
         self._troubles: dict[type[ClusterObject], str] = {}
         self._deleted: dict[str, Key] = {}
+        self._dropped: dict[tuple[type[ClusterObject], Key], int] = {}
         self._seen: dict[type[ClusterObject], int] = {}
         self._ready = asyncio.Event()
 
@@ -73,8 +75,13 @@ class Store:
 
     def put(self, item: ClusterObject) -> None:
         """Enter an object, unless what is known is as new."""
+        self._seen[type(item)] = max(self._seen.get(type(item), 0), item.version)
+        self.put_answer(item)
+
+    def put_answer(self, item: ClusterObject) -> None:
+        """Enter an object as an answer to a write of ours has it, unless what is known is as new."""
         known = self._known(item)
-        if known is not None and known.version >= item.version:
+        if self._is_outdated(known, item):
             return
         if isinstance(item, VirtualService) and item.uid in self._deleted:
             return
@@ -82,6 +89,8 @@ class Store:
 
     def drop(self, item: ClusterObject) -> None:
         """Take out an object that was deleted, unless a newer one of its name is known."""
+        self._seen[type(item)] = max(self._seen.get(type(item), 0), item.version)
+        self._dropped[type(item), item.key] = item.version
         if isinstance(item, VirtualService):
             self._deleted.pop(item.uid, None)
         known = self._known(item)
@@ -95,12 +104,18 @@ class Store:
         But where it was adopted or released, the hosts it claims for others have come or gone.
         """
         known = self._known(item)
-        if known is not None and known.version >= item.version:
+        if self._is_outdated(known, item):
             return
         if isinstance(known, VirtualService) and known.marked != item.marked:
             self._change(known, item)
         else:
             self.snapshot.put(item)
+
+    def forget_placeholder(self, item: Service) -> None:
+        """Take out a placeholder we have deleted ourselves, unless something newer of its name is known."""
+        known = self.snapshot.service(item.key)
+        if known is not None and known.version <= item.version:
+            self._change(known, None)
 
     def forget_deleted(self, item: VirtualService) -> None:
         """Take out a VirtualService we have deleted ourselves; events that are still on their way are ignored."""
@@ -117,9 +132,11 @@ class Store:
         """
         restored = version < self._seen.get(kind, 0)
         self._seen[kind] = version
+        self._dropped = {place: at for place, at in self._dropped.items() if place[0] is not kind}
         listed = {item.key: item for item in items}
         for known in list(self.snapshot.all_of(kind)):
             if known.key not in listed and (restored or known.version <= version):
+                self._dropped[kind, known.key] = version
                 self._vanish(known)
         for item in listed.values():
             if restored:
@@ -168,8 +185,15 @@ class Store:
 
     # ---- changes
 
+    def _is_outdated(self, known: ClusterObject | None, item: ClusterObject) -> bool:
+        """Tell whether something as new is known, be it that the object is gone."""
+        at_least = self._dropped.get((type(item), item.key), -1) if known is None else known.version
+        return item.version <= at_least
+
     def _vanish(self, known: ClusterObject) -> None:
         """Take an object out; a policy stays for its grace, in case it is made anew (GitOps replace)."""
+        if isinstance(known, Service):
+            self.snapshot.note_gone(known.key, time.time())
         if not isinstance(known, Policy) or not self._grace:
             self._change(known, None)
         elif not known.departing:
@@ -190,6 +214,9 @@ class Store:
             if item.marked:
                 for key in touched_keys(self.snapshot, item):
                     self._touch(key)
+        for placeholder in list(self.snapshot.all_placeholders()):
+            for key in touched_keys(self.snapshot, placeholder):
+                self._touch(key)
         for policy in self.snapshot.all_policies():
             self._review(policy.policy.key)
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from virtualservice_operator.api.v1alpha1 import Copies, RouteSettings, RoutingPolicySpec
+from virtualservice_operator.api.v1alpha1 import Copies, PlaceholderPolicy, RouteSettings, RoutingPolicySpec
 from virtualservice_operator.core.resolution import ResolvedPolicy
 
 DEFAULT_REJECT_STATUS: Final = 503
 DEFAULT_REJECT_BODY: Final = '{"error":"no copy of {{ ServiceName }} for developer {{ DeveloperName }}"}'
+DEFAULT_EXTERNAL_NAME: Final = "placeholder.local"
 NO_SETTINGS: Final = RouteSettings()
 NO_SCOPES: Final[tuple[str, ...]] = ()
 _T = TypeVar("_T")
@@ -32,6 +33,20 @@ class Blocks:
     routed_to_header: str | None = None
     only_routed: bool = False
     keeps: bool = False
+    placeholder_mode: str = "Disabled"
+    external_name: str = DEFAULT_EXTERNAL_NAME
+    places_all: bool = False
+    placeholder_seconds: int | None = None
+
+    @property
+    def makes_placeholders(self) -> bool:
+        """Tell whether missing copies have placeholders; where they are rejected, only aliases make sense."""
+        return self.placeholder_mode == "Alias" or (self.placeholder_mode != "Disabled" and not self.rejects_missing)
+
+    @property
+    def routes_placeholders(self) -> bool:
+        """Tell whether a developer's requests go to their placeholder."""
+        return self.makes_placeholders and self.placeholder_mode != "Alias"
 
 
 def resolve_blocks(policies: Sequence[ResolvedPolicy]) -> Blocks:
@@ -42,6 +57,7 @@ def resolve_blocks(policies: Sequence[ResolvedPolicy]) -> Blocks:
 
     copies = first(lambda spec: spec.copies, Copies())
     reject = copies.reject
+    placeholder = first(lambda spec: spec.placeholder, PlaceholderPolicy())
     return Blocks(
         rejects_missing=copies.when_missing == "Reject",
         rejects_unknown=copies.unknown_developer == "Reject",
@@ -53,6 +69,10 @@ def resolve_blocks(policies: Sequence[ResolvedPolicy]) -> Blocks:
         routed_to_header=first(lambda spec: spec.routed_to_header, None),
         only_routed=first(lambda spec: spec.virtual_service_for, "EveryService") == "RoutedServices",
         keeps=first(lambda spec: spec.foreign_virtual_services, "Yield") == "Keep",
+        placeholder_mode=placeholder.mode or "Disabled",
+        external_name=placeholder.external_name or DEFAULT_EXTERNAL_NAME,
+        places_all=placeholder.create_for == "AllServices",
+        placeholder_seconds=placeholder.ttl_seconds,
     )
 
 

@@ -2,32 +2,33 @@
 Who gets a request: each match on each port goes to one candidate, the first in precedence of the strongest kind.
 
     copy      a developer's requests go to their copy
+    stand-in  they go to the placeholder of a copy that is missing
     reject    they have none, and the policies say to answer at once
     default   they have none, but are known: only wanted where unknown developers are rejected
 
 A copy beats a reject for the same match, whichever policy is first; a later copy that leads elsewhere is overridden.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 from virtualservice_operator.core.blocks import Blocks
-from virtualservice_operator.core.copies import CopyChoice, choose_copy
+from virtualservice_operator.core.copies import CopyChoice
 from virtualservice_operator.core.matches import MatchKind, RequestMatch
-from virtualservice_operator.core.objects import Finding, Service, ServicePort
+from virtualservice_operator.core.objects import Finding, Key, Service, ServicePort
 from virtualservice_operator.core.precedence import explain_win, is_tie
 from virtualservice_operator.core.resolution import ResolvedDeveloper, ResolvedPolicy
-from virtualservice_operator.core.snapshot import Snapshot
 
 
 class TargetKind(IntEnum):
     """Where requests go, the strongest first."""
 
     COPY = 0
-    REJECT = 1
-    DEFAULT = 2
+    PLACEHOLDER = 1
+    REJECT = 2
+    DEFAULT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,76 +107,96 @@ class Contest:
     """
     What came of it. All but `winners` and `overrides` are by policy name.
 
-    `developers` are those whose requests a policy sends to a copy, alone or with others; `rejected` those whose
-    requests it has answered at once.
+    `developers` are those whose requests a policy sends to a copy, alone or with others; `placed` those whose requests
+    go to a placeholder; `rejected` those whose requests it has answered at once.
     """
 
     winners: tuple[Candidate, ...]
     developers: dict[str, tuple[str, ...]]
+    placed: dict[str, tuple[str, ...]]
     rejected: dict[str, tuple[str, ...]]
     overrides: tuple[Override, ...]
     findings: dict[str, tuple[Finding, ...]]
 
 
-def contend(snapshot: Snapshot, service: Service, policies: Sequence[ResolvedPolicy], blocks: Blocks) -> Contest:
-    """Return who gets which request to a Service; `policies` govern it, in precedence."""
-    choices = {
-        (policy.policy.key.name, developer.name): choose_copy(snapshot, service, developer)
-        for policy in policies
-        for developer in policy.developers
-    }
+def contend(
+    service: Service,
+    policies: Sequence[ResolvedPolicy],
+    choices: Mapping[tuple[str, str], CopyChoice],
+    places: Mapping[tuple[str, str], Key],
+    blocks: Blocks,
+) -> Contest:
+    """
+    Return who gets which request to a Service.
+
+    `policies` govern it, in precedence; `choices` are the copies and `places` the placeholders, by the names of policy
+    and developer.
+    """
     winners: dict[tuple[RequestMatch, int], Candidate] = {}
-    credited: dict[str, set[str]] = {policy.policy.key.name: set() for policy in policies}
-    rejected: dict[str, set[str]] = {name: set() for name in credited}
+    credited: dict[TargetKind, dict[str, set[str]]] = {
+        kind: {policy.policy.key.name: set() for policy in policies} for kind in TargetKind
+    }
     overrides = []
-    for candidate in _candidates(service, policies, choices, blocks):
+    for candidate in _candidates(service, policies, choices, places, blocks):
         winner = winners.setdefault(candidate.contested, candidate)
-        if candidate.target.kind is not TargetKind.COPY:
-            if winner is candidate and candidate.target.kind is TargetKind.REJECT:
-                rejected[candidate.policy.policy.key.name].add(candidate.developer.name)
-        elif winner.target.place == candidate.target.place:
-            credited[candidate.policy.policy.key.name].add(candidate.developer.name)
-        else:
+        kind = candidate.target.kind
+        if winner.target.place == candidate.target.place and (winner is candidate or kind is not TargetKind.REJECT):
+            credited[kind][candidate.policy.policy.key.name].add(candidate.developer.name)
+        elif kind is TargetKind.COPY:
             overrides.append(Override(candidate.policy, winner))
     return Contest(
         winners=tuple(winners.values()),
-        developers={name: tuple(sorted(found)) for name, found in credited.items()},
-        rejected={name: tuple(sorted(found)) for name, found in rejected.items()},
+        developers=_by_policy(credited[TargetKind.COPY]),
+        placed=_by_policy(credited[TargetKind.PLACEHOLDER]),
+        rejected=_by_policy(credited[TargetKind.REJECT]),
         overrides=tuple(overrides),
-        findings={name: tuple(_findings(name, choices)) for name in credited},
+        findings={policy.policy.key.name: tuple(_findings(policy.policy.key.name, choices)) for policy in policies},
     )
+
+
+def _by_policy(credited: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
+    return {policy: tuple(sorted(developers)) for policy, developers in credited.items()}
 
 
 def _candidates(
     service: Service,
     policies: Sequence[ResolvedPolicy],
-    choices: dict[tuple[str, str], CopyChoice],
+    choices: Mapping[tuple[str, str], CopyChoice],
+    places: Mapping[tuple[str, str], Key],
     blocks: Blocks,
 ) -> Iterator[Candidate]:
-    """Yield copies by precedence, then what stands in for missing ones."""
+    """Yield copies by precedence, then placeholders, then what else stands in for missing copies."""
+    everyone = [(policy, developer) for policy in policies for developer in policy.developers]
     yield from _expand(
         service,
         (
             (policy, developer, mapping.port, Target(TargetKind.COPY, copy.service, mapping.target))
-            for policy in policies
-            for developer in policy.developers
+            for policy, developer in everyone
             if (copy := choices[policy.policy.key.name, developer.name].copy) is not None
             for mapping in sorted(copy.ports, key=lambda mapping: mapping.port.number)
         ),
     )
-    if not (blocks.rejects_missing or blocks.rejects_unknown):
-        return
-    kind = TargetKind.REJECT if blocks.rejects_missing else TargetKind.DEFAULT
-    yield from _expand(
-        service,
-        (
-            (policy, developer, port, Target(kind) if blocks.rejects_missing else Target(kind, service, port))
-            for policy in policies
-            for developer in policy.developers
-            if choices[policy.policy.key.name, developer.name].copy is None
-            for port in service.http_ports
-        ),
-    )
+    if blocks.routes_placeholders:
+        yield from _expand(
+            service,
+            (
+                (policy, developer, port, Target(TargetKind.PLACEHOLDER, replace(service, key=key), port))
+                for policy, developer in everyone
+                if (key := places.get((policy.policy.key.name, developer.name))) is not None
+                for port in service.http_ports
+            ),
+        )
+    if blocks.rejects_missing or blocks.rejects_unknown:
+        kind = TargetKind.REJECT if blocks.rejects_missing else TargetKind.DEFAULT
+        yield from _expand(
+            service,
+            (
+                (policy, developer, port, Target(kind) if blocks.rejects_missing else Target(kind, service, port))
+                for policy, developer in everyone
+                if choices[policy.policy.key.name, developer.name].copy is None
+                for port in service.http_ports
+            ),
+        )
 
 
 def _expand(
@@ -188,7 +209,7 @@ def _expand(
             yield Candidate(policy, developer, rendered, port, target)
 
 
-def _findings(policy: str, choices: dict[tuple[str, str], CopyChoice]) -> Iterator[Finding]:
+def _findings(policy: str, choices: Mapping[tuple[str, str], CopyChoice]) -> Iterator[Finding]:
     for (name, _), choice in choices.items():
         if name == policy:
             yield from choice.findings

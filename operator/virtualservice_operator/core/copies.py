@@ -1,6 +1,6 @@
 """What a copy is, and which one takes a developer's requests."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from virtualservice_operator.api import names
@@ -37,6 +37,17 @@ class CopyChoice:
 
     copy: Copy | None
     findings: tuple[Finding, ...] = ()
+
+
+def choose_copies(
+    snapshot: Snapshot, service: Service, policies: Sequence[ResolvedPolicy]
+) -> dict[tuple[str, str], CopyChoice]:
+    """Return the choice for each developer of each policy, by the names of both."""
+    return {
+        (policy.policy.key.name, developer.name): choose_copy(snapshot, service, developer)
+        for policy in policies
+        for developer in policy.developers
+    }
 
 
 def choose_copy(snapshot: Snapshot, service: Service, developer: ResolvedDeveloper) -> CopyChoice:

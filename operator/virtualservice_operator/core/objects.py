@@ -4,6 +4,7 @@ The cluster as the planner sees it: slim, frozen values made by kube/decode.py.
 Only what a decision needs is kept: thousands of Services stay in memory at one to two KiB each.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +18,12 @@ class Key(NamedTuple):
 
     namespace: str
     name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Key":
+        """Return the key for namespace/name."""
+        namespace, _, name = text.partition("/")
+        return cls(sys.intern(namespace), sys.intern(name))
 
     def __str__(self) -> str:
         """Return namespace/name, as kubectl and Istio write it."""
@@ -38,6 +45,8 @@ class ServicePort:
     name: str
     number: int
     http: bool
+    protocol: str = "TCP"
+    app_protocol: str | None = None
 
     @property
     def label(self) -> str:
@@ -46,8 +55,30 @@ class ServicePort:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """
+    What is known of a placeholder that we made.
+
+    `source` is the Service it stands for, `policies` are those it was made for; `external_name` is
+    None for one without endpoints; `created` in seconds since 1970. `taken_over`: somebody else owns a part of it, or
+    has taken a mark off.
+    """
+
+    source: Key
+    policies: tuple[Key, ...]
+    uid: str
+    created: float
+    external_name: str | None = None
+    taken_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """A core/v1 Service. `external_name` and `headless` Services are neither routed nor copies."""
+    """
+    A core/v1 Service. `external_name` and `headless` Services are neither routed nor copies.
+
+    Nor is one with the annotation of a placeholder, whoever made it; `placed` is set for ours.
+    """
 
     key: Key
     version: int
@@ -57,6 +88,7 @@ class Service:
     headless: bool = False
     gateway: bool = False
     placeholder: bool = False
+    placed: Placed | None = None
     ignored: bool = False
     copy_of: str | None = None
 

@@ -16,103 +16,51 @@ A policy in mode Observe has no part in this; its entry says what would be diffe
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
 from virtualservice_operator.core.blocks import resolve_blocks
+from virtualservice_operator.core.changes import Action, Change, Entry, ServicePlan
 from virtualservice_operator.core.check import check_virtual_service
-from virtualservice_operator.core.contest import Contest, Override, contend
+from virtualservice_operator.core.contest import Contest, contend
+from virtualservice_operator.core.copies import choose_copies
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict
 from virtualservice_operator.core.foresee import foresee
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.ownership import differs, digest, outranks, stamp
+from virtualservice_operator.core.placeholders import Placement, placeholder_changes
 from virtualservice_operator.core.precedence import in_precedence
 from virtualservice_operator.core.resolution import ResolvedPolicy, permits
 from virtualservice_operator.core.routes import write_rules
 from virtualservice_operator.core.selection import governs, skip_finding
-from virtualservice_operator.core.snapshot import Snapshot, virtual_service_key
+from virtualservice_operator.core.snapshot import Case, Snapshot, virtual_service_key
 
 
-class Action(StrEnum):
-    """What is done to one VirtualService."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"
-    RELEASE = "release"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
+def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0) -> ServicePlan:
     """
-    One request: `observed` is what it starts from (None for create), `document` what is wanted (None for delete).
+    Return the changes that bring the VirtualService of one Service to what all policies together want.
 
-    `spec_digest` stands for the document's spec, as in VirtualService.
+    `now`: seconds since 1970; only the end of placeholders' time depends on it.
     """
-
-    action: Action
-    target: Key
-    why: str
-    document: dict[str, Any] | None = None
-    observed: VirtualService | None = None
-    spec_digest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """
-    How one Service stands for one policy, if every change succeeds.
-
-    `developers` are those for whom the policy has a rule in the result; `routes` of them are routed to a copy.
-    """
-
-    service: str
-    state: ServiceState
-    reason: Reason
-    message: str = ""
-    virtual_service: str | None = None
-    developers: tuple[str, ...] = ()
-    planned_change: PlannedChange | None = None
-    routes: int = 0
-    overrides: tuple[Override, ...] = ()
-    ties: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ServicePlan:
-    """
-    What is to be done for one Service.
-
-    `entries` are by policy name. `wanted` is the VirtualService that is wanted, whether it stands already or not; None
-    where none is, or where what stands there stays. `waiting`: a policy is departing, so nothing may be decided yet.
-    """
-
-    key: Key
-    changes: tuple[Change, ...] = ()
-    entries: dict[str, Entry] = field(default_factory=dict)
-    wanted: dict[str, Any] | None = None
-    waiting: bool = False
-
-
-def plan_service(snapshot: Snapshot, key: Key) -> ServicePlan:
-    """Return the changes that bring the VirtualService of one Service to what all policies together want."""
+    if snapshot.settings.is_denied(key.namespace):
+        return ServicePlan(key)  # nothing is touched there, whatever it looks like
     service = snapshot.service(key)
     observed = snapshot.virtual_service(virtual_service_key(key))
     concerned = _concerned(snapshot, service) if service is not None else ()
     governing = tuple(policy for policy in concerned if policy.is_in_force)
     if any(policy.policy.departing for policy in (*governing, *_named_policies(snapshot, observed))):
         return ServicePlan(key, waiting=True)
-    orphans = tuple(_delete_orphans(snapshot, key))
-    plan = _plan_wanted(snapshot, key, service, observed, in_precedence(governing))
+    case = Case(snapshot, key, service, observed, now)
+    plan = _plan_wanted(case, in_precedence(governing))
+    before, after = placeholder_changes(snapshot, key, plan.placeholders)
     foreseen = {}
     for observer in (policy for policy in concerned if policy.observes):
-        would = _plan_wanted(snapshot, key, service, observed, in_precedence((*governing, observer)))
+        would = _plan_wanted(case, in_precedence((*governing, observer)))
         foreseen[observer.policy.key.name] = _foreseen(plan, would, would.entries[observer.policy.key.name])
-    return replace(plan, changes=(*plan.changes, *orphans), entries={**plan.entries, **foreseen})
+    changes = (*before, *plan.changes, *after, *_delete_orphans(snapshot, key))
+    return replace(plan, changes=changes, entries={**plan.entries, **foreseen})
 
 
 def _foreseen(plan: ServicePlan, would: ServicePlan, entry: Entry) -> Entry:
@@ -141,13 +89,8 @@ def _named_policies(snapshot: Snapshot, observed: VirtualService | None) -> Iter
             yield policy
 
 
-def _plan_wanted(
-    snapshot: Snapshot,
-    key: Key,
-    service: Service | None,
-    observed: VirtualService | None,
-    governing: tuple[ResolvedPolicy, ...],
-) -> ServicePlan:
+def _plan_wanted(case: Case, governing: tuple[ResolvedPolicy, ...]) -> ServicePlan:
+    snapshot, key, service, observed = case.snapshot, case.key, case.service, case.observed
     freezers = _freezers(snapshot, observed)
     if service is not None and (governing or freezers):
         claimed = _claimed_by_others(snapshot, service, observed, (*governing, *freezers))
@@ -160,7 +103,7 @@ def _plan_wanted(
     skip = skip_finding(service)
     if skip is not None:
         return _skipped(key, observed, governing, skip)
-    return _plan_routing(snapshot, service, observed, governing)
+    return _plan_routing(case, service, governing)
 
 
 def _claimed_by_others(
@@ -179,18 +122,22 @@ def _claimed_by_others(
     return _skipped(key, observed, policies, taken) if taken is not None else None
 
 
-def _plan_routing(
-    snapshot: Snapshot, service: Service, observed: VirtualService | None, governing: tuple[ResolvedPolicy, ...]
-) -> ServicePlan:
-    key, blocks = service.key, resolve_blocks(governing)
-    contest = contend(snapshot, service, governing, blocks)
+def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy, ...]) -> ServicePlan:
+    snapshot, key, observed, blocks = case.snapshot, case.key, case.observed, resolve_blocks(governing)
+    choices = choose_copies(snapshot, service, governing)
+    placement = Placement(case, service, blocks)
+    placement.place(governing, choices)
+    contest = contend(service, governing, choices, placement.places, blocks)
+    placeholders = tuple(item for item in placement.wanted.values() if item.key not in placement.delayed)
     if blocks.only_routed and not contest.winners and not blocks.rejects_unknown:
-        return _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
+        plan = _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
+        return replace(plan, placeholders=placeholders, due=placement.due)
     rival = find_rival(snapshot, key, observed, blocks)
     if rival is not None and observed is None:
         return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key, "is older"))
     domain = snapshot.settings.cluster_domain
-    developers = sorted({name for found in contest.developers.values() for name in found})
+    led = (*contest.developers.values(), *contest.placed.values())
+    developers = sorted({name for found in led for name in found} | placement.remembered)
     spec = {
         "hosts": [names.service_fqdn(key.name, key.namespace, domain)],
         **({"exportTo": list(blocks.export_to)} if blocks.export_to else {}),
@@ -203,12 +150,13 @@ def _plan_routing(
         findings = check_virtual_service(document, key, domain, permitted)
         if findings:
             return _everywhere(key, governing, ServiceState.FAILED, findings[0])
-    entries = {policy.policy.key.name: _entry(key, policy, contest) for policy in governing}
+    entries = {policy.policy.key.name: _entry(key, policy, contest, placement) for policy in governing}
     if rival is not None and observed is not None:
         outranked = outranks(rival, observed)
         finding = host_conflict(rival, snapshot, key, "ranks first" if outranked else "is younger, so Istio ignores it")
         entries = {name: _beside_rival(entry, finding, outranked=outranked) for name, entry in entries.items()}
-    return ServicePlan(key, (change,) if change is not None else (), entries, document)
+    changes = (change,) if change is not None else ()
+    return ServicePlan(key, changes, entries, document, placeholders, placement.due)
 
 
 def _change_for(document: dict[str, Any], observed: VirtualService | None) -> Change | None:
@@ -280,7 +228,8 @@ def _frozen(
 ) -> ServicePlan:
     plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, _frozen_by(freezers))
     name = observed.key.name if observed is not None else None
-    return replace(plan, entries={p: replace(entry, virtual_service=name) for p, entry in plan.entries.items()})
+    entries = {p: replace(entry, virtual_service=name) for p, entry in plan.entries.items()}
+    return replace(plan, entries=entries, placeholders=None)
 
 
 def _frozen_by(freezers: Sequence[ResolvedPolicy]) -> Finding:
@@ -303,7 +252,9 @@ def _skipped(
 
 def _everywhere(key: Key, policies: Sequence[ResolvedPolicy], state: ServiceState, finding: Finding) -> ServicePlan:
     entry = Entry(key.name, state, finding.reason, finding.message)
-    return ServicePlan(key, (), {policy.policy.key.name: entry for policy in policies})
+    # Where the VirtualService cannot be written, placeholders stay as they are too.
+    placeholders = None if state is ServiceState.FAILED else ()
+    return ServicePlan(key, (), {policy.policy.key.name: entry for policy in policies}, placeholders=placeholders)
 
 
 def _delete(observed: VirtualService | None, why: str) -> Iterator[Change]:
@@ -324,12 +275,13 @@ def _delete_orphans(snapshot: Snapshot, key: Key) -> Iterator[Change]:
 # ---- entries
 
 
-def _entry(key: Key, policy: ResolvedPolicy, contest: Contest) -> Entry:
+def _entry(key: Key, policy: ResolvedPolicy, contest: Contest, placement: Placement) -> Entry:
     """Return how a routed Service stands for one of its policies."""
     name = policy.policy.key.name
     routed = contest.developers[name]
-    developers = tuple(sorted({*routed, *contest.rejected[name]}))
-    findings = contest.findings[name]
+    developers = tuple(sorted({*routed, *contest.placed[name], *contest.rejected[name]}))
+    refused = (finding for (by, _), finding in placement.findings.items() if by == name)
+    findings = (*contest.findings[name], *refused)
     lost = tuple(item for item in contest.overrides if item.loser.policy.key == policy.policy.key)
     ties = tuple(
         dict.fromkeys(
@@ -354,6 +306,7 @@ def _entry(key: Key, policy: ResolvedPolicy, contest: Contest) -> Entry:
         names.virtual_service_name(key.name),
         developers,
         routes=len(routed),
+        placeholders=sum(by == name for by, _ in placement.places),
         overrides=lost,
         ties=ties,
         findings=findings,

@@ -9,7 +9,7 @@ What a policy's status says, from the entries of its Services. Values only: the 
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from virtualservice_operator.api.conditions import (
@@ -20,8 +20,8 @@ from virtualservice_operator.api.conditions import (
     ServiceState,
     merge_conditions,
 )
+from virtualservice_operator.core.changes import Entry
 from virtualservice_operator.core.objects import Finding
-from virtualservice_operator.core.plan import Entry
 from virtualservice_operator.core.resolution import ResolvedPolicy
 
 SERVICES_LIMIT: Final = 64
@@ -74,6 +74,7 @@ def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: 
         "failedServices": counts[ServiceState.FAILED],
         "developers": len(standing.policy.developers),
         "developerRoutes": sum(entry.routes for entry in entries.values()),
+        "placeholders": sum(entry.placeholders for entry in entries.values()),
         "conditions": conditions,
         "services": [_service_status(entry) for entry in shown[:SERVICES_LIMIT]],
         "omittedServices": max(0, len(shown) - SERVICES_LIMIT),
@@ -259,8 +260,18 @@ def _cut(text: str, limit: int = MESSAGE_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def entry_without_placeholder(entry: Entry, finding: Finding) -> Entry:
+    """Return how a Service stands whose VirtualService is right, and one of whose placeholders could not be written."""
+    refused = Finding(Reason.REF_NOT_PERMITTED, finding.message)
+    if entry.state is ServiceState.PROGRAMMED:
+        entry = replace(entry, state=ServiceState.PARTIALLY_PROGRAMMED, reason=refused.reason, message=refused.message)
+    return replace(entry, placeholders=max(0, entry.placeholders - 1), findings=(*entry.findings, refused))
+
+
 def failed_entry(entry: Entry, finding: Finding) -> Entry:
     """Return how a Service stands whose change did not go through."""
+    if entry.state in (ServiceState.OBSERVED, ServiceState.FROZEN):
+        return entry  # nothing of this is written on its account
     waits = finding.reason is Reason.ISTIO_NOT_INSTALLED
     state = ServiceState.PENDING if waits else ServiceState.FAILED
     return Entry(entry.service, state, finding.reason, finding.message, findings=entry.findings, ties=entry.ties)

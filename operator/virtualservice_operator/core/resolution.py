@@ -17,12 +17,18 @@ from virtualservice_operator.core.objects import Finding, Namespace, Policy
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What the operator was started with, as far as a decision depends on it."""
+    """
+    What the operator was started with, as far as a decision depends on it.
+
+    `placeholder_delay`: for how many seconds the name of a Service that was deleted is left free.
+    """
 
     cluster_domain: str = "cluster.local"
     istio_namespace: str = "istio-system"
     operator_namespace: str = "virtualservice-operator"
     requires_consent: bool = False
+    requires_placeholder_consent: bool = True
+    placeholder_delay: float = 0.0
 
     def is_denied(self, namespace: str) -> bool:
         """Tell whether a namespace is closed to policies and copies: Kubernetes' own, Istio's, the operator's."""
@@ -35,8 +41,23 @@ def permits(namespace: Namespace, policy_namespace: str, settings: PlanSettings)
 
     Where the annotation is absent, routes are permitted, unless the operator was started with --route-consent=Required.
     """
+    return _permits(namespace, policy_namespace, by_default=not settings.requires_consent)
+
+
+def permits_placeholders(namespace: Namespace, policy_namespace: str, settings: PlanSettings) -> bool:
+    """
+    Tell whether policies of one namespace may have placeholders in another.
+
+    Where the annotation is absent they may not, unless the operator was started with --placeholder-consent=Optional.
+    """
+    if namespace.terminating or settings.is_denied(namespace.key.name):
+        return False
+    return _permits(namespace, policy_namespace, by_default=not settings.requires_placeholder_consent)
+
+
+def _permits(namespace: Namespace, policy_namespace: str, *, by_default: bool) -> bool:
     if namespace.consents_to is None:
-        return not settings.requires_consent
+        return by_default
     return "*" in namespace.consents_to or policy_namespace in namespace.consents_to
 
 

@@ -59,7 +59,7 @@ def _answer(service: Service, candidate: Candidate, blocks: Blocks, domain: str,
             "DeveloperNamespace": candidate.developer.home,
         }
         return _direct_response(service, blocks, values)
-    settings = blocks.developer_route if target.kind is TargetKind.COPY else blocks.default_route
+    settings = blocks.default_route if target.kind is TargetKind.DEFAULT else blocks.developer_route
     destination = _destination(target.service, domain, target.port if explicit else None)
     return {
         **route_settings(settings),

@@ -8,6 +8,7 @@ the store calls them; the planner reads.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
@@ -29,6 +30,8 @@ class Snapshot:
         self._namespaces: dict[str, Namespace] = {}
         self._policies: dict[str, dict[str, Policy]] = defaultdict(dict)
         self._virtual_services: dict[str, dict[str, VirtualService]] = defaultdict(dict)
+        self._gone: dict[Key, float] = {}
+        self._placeholders: dict[Key, dict[Key, Service]] = defaultdict(dict)
         self._copies_of: dict[str, dict[Key, Service]] = defaultdict(dict)
         self._assigned: dict[Key, dict[Key, VirtualService]] = defaultdict(dict)
         self._claims: dict[Key, dict[Key, VirtualService]] = defaultdict(dict)
@@ -56,6 +59,19 @@ class Snapshot:
         """Return the Services, anywhere, whose `copy-of` annotation names this one."""
         return tuple(self._copies_of.get(str(key), {}).values())
 
+    def placeholders(self, key: Key) -> tuple[Service, ...]:
+        """Return the placeholders of ours, anywhere, that stand for this Service."""
+        return tuple(item for _, item in sorted(self._placeholders.get(key, {}).items()))
+
+    def gone_since(self, key: Key) -> float | None:
+        """Return when a Service was deleted, in seconds since 1970; None where that is long ago, or it never was there."""
+        return self._gone.get(key)
+
+    def all_placeholders(self) -> Iterator[Service]:
+        """Yield every placeholder of ours."""
+        for items in self._placeholders.values():
+            yield from items.values()
+
     def virtual_service(self, key: Key) -> VirtualService | None:
         """Return a VirtualService, if there is one."""
         return self._virtual_services.get(key.namespace, {}).get(key.name)
@@ -82,9 +98,10 @@ class Snapshot:
         """Return the accepted policies of a namespace, by name."""
         return tuple(policy for policy in self.policies(namespace) if policy.rejection is None)
 
-    def sets_copies(self, namespace: str) -> bool:
+    def decides_missing(self, namespace: str) -> bool:
         """Tell whether some policy of a namespace says what happens where there is no copy."""
-        return any(policy.spec.copies is not None for policy in self.accepted(namespace))
+        specs = (policy.spec for policy in self.accepted(namespace))
+        return any(spec.copies is not None or spec.placeholder is not None for spec in specs)
 
     def policy_namespaces_reaching(self, namespace: str) -> frozenset[str]:
         """Return the namespaces whose accepted policies reach a developer's namespace."""
@@ -142,8 +159,11 @@ class Snapshot:
         match item:
             case Service():
                 self._services[item.key.namespace][item.key.name] = item
+                self._gone.pop(item.key, None)
                 if item.copy_of is not None:
                     self._copies_of[item.copy_of][item.key] = item
+                if item.placed is not None:
+                    self._placeholders[item.placed.source][item.key] = item
             case Namespace():
                 self._namespaces[item.key.name] = item
                 self._forget_resolutions(item)
@@ -154,12 +174,20 @@ class Snapshot:
                 self._put_virtual_service(item)
         return before
 
+    def note_gone(self, key: Key, now: float) -> None:
+        """Note that a Service was deleted; what was noted longer ago than placeholders wait is forgotten."""
+        limit = now - self.settings.placeholder_delay
+        self._gone = {known: at for known, at in self._gone.items() if at > limit}
+        self._gone[key] = now
+
     def remove(self, kind: type[ClusterObject], key: Key) -> ClusterObject | None:
         """Take an object out and return it, if it was there."""
         if kind is Service:
             service = self._services.get(key.namespace, {}).pop(key.name, None)
             if service is not None and service.copy_of is not None:
                 self._copies_of[service.copy_of].pop(key)
+            if service is not None and service.placed is not None:
+                self._placeholders[service.placed.source].pop(key)
             return service
         if kind is Namespace:
             namespace = self._namespaces.pop(key.name, None)
@@ -195,6 +223,21 @@ class Snapshot:
     def _forget_reach(self) -> None:
         self._reaching = None
         self._rivals = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """
+    One Service for which something is decided.
+
+    `service` and `observed`, the VirtualService of the name that is ours, may be missing. `now`: seconds since 1970.
+    """
+
+    snapshot: Snapshot
+    key: Key
+    service: Service | None
+    observed: VirtualService | None
+    now: float
 
 
 def virtual_service_key(key: Key) -> Key:

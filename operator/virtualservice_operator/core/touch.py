@@ -44,6 +44,8 @@ def _by_service(snapshot: Snapshot, service: Service) -> Iterator[Key]:
     """
     namespace, name = service.key
     yield service.key
+    if service.placed is not None:
+        yield service.placed.source
     for other in snapshot.policy_namespaces_reaching(namespace) | snapshot.rival_namespaces(namespace):
         yield Key(other, name)
     if service.copy_of is not None:
@@ -58,11 +60,11 @@ def _by_namespace(snapshot: Snapshot, item: Namespace) -> Iterator[Key]:
     Yield the keys of the Services in a namespace, and in the other namespaces of its developers.
 
     A developer's first namespace may stand in a match's value, so its coming or going moves their other copies too.
-    Where missing copies are rejected, a developer who comes or goes moves every Service.
+    Where a policy says what happens to missing copies, a developer who comes or goes moves every Service.
     """
     touched = {item.key.name}
     for policy in snapshot.all_policies():
-        if depends_on_namespace(policy.policy, (item,)) and snapshot.sets_copies(policy.policy.key.namespace):
+        if depends_on_namespace(policy.policy, (item,)) and snapshot.decides_missing(policy.policy.key.namespace):
             yield from _by_policy(snapshot, policy.policy)
         for developer in policy.developers if item.key.name in policy.namespaces else ():
             if item.key.name in developer.namespaces:
@@ -85,3 +87,6 @@ def _by_policy(snapshot: Snapshot, policy: Policy) -> Iterator[Key]:
     for item in snapshot.managed_in(namespace):
         if name in (item.policies or "").split(","):
             yield assigned_key(item)
+    for placeholder in snapshot.all_placeholders():
+        if placeholder.placed is not None and policy.key in placeholder.placed.policies:
+            yield placeholder.placed.source

@@ -18,10 +18,19 @@ import aiohttp
 from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import Key, VirtualService
 from virtualservice_operator.kube.connection import Connection, Source
-from virtualservice_operator.kube.errors import ApiError, ConnectionLost
+from virtualservice_operator.kube.errors import ApiError, ConnectionLost, Reaction, classify
 
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _JSON_PATCH: Final = "application/json-patch+json"
+_OURS: Final = {"fieldManager": names.FIELD_MANAGER, "fieldValidation": "Strict"}
+# All that our field manager owns of a placeholder.
+_LABEL_ONLY: Final = {
+    "manager": names.FIELD_MANAGER,
+    "operation": "Update",
+    "apiVersion": "v1",
+    "fieldsType": "FieldsV1",
+    "fieldsV1": {"f:metadata": {"f:labels": {f"f:{names.MANAGED_BY_LABEL}": {}}}},
+}
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 
 Observer = Callable[[str, int, float], None]
@@ -85,10 +94,10 @@ class KubeClient:
             raise _lost(error, self.server) from error
 
     async def watch(
-        self, path: str, params: Mapping[str, str], *, silence: float
+        self, path: str, params: Mapping[str, str], *, silence: float, opened: Callable[[], None]
     ) -> AsyncGenerator[Mapping[str, Any], None]:
         """
-        Yield the events of a watch until the server ends it.
+        Yield the events of a watch until the server ends it; `opened` is called when it has begun.
 
         `silence`: seconds without a byte after which the connection counts as lost; bookmarks come every minute.
         """
@@ -98,6 +107,7 @@ class KubeClient:
             async with await self._send("GET", path, params=query, timeout=timeout) as response:
                 if response.status >= HTTPStatus.BAD_REQUEST:
                     _answer(response, await response.text())
+                opened()
                 pending = b""
                 async for chunk in response.content.iter_any():
                     *lines, pending = (pending + chunk).split(b"\n")
@@ -144,12 +154,20 @@ class KubeClient:
         ]
         return await self._json_patch(target, patch)
 
+    async def remove_adoption(self, target: Key, version: str) -> Any:
+        """Take the annotation off by which its owner has handed a VirtualService over."""
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "remove", "path": f"/metadata/annotations/{pointer(names.ADOPT_ANNOTATION)}"},
+        ]
+        return await self._json_patch(target, patch)
+
     async def release_virtual_service(self, observed: VirtualService, owners: list[Mapping[str, Any]]) -> Any:
         """Take our labels off and leave only others' owners, so that the VirtualService stays with its new owner."""
         labels = [names.MANAGED_BY_LABEL] + ([names.SERVICE_LABEL] if observed.service_label is not None else [])
         patch = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": str(observed.version)},
-            *({"op": "remove", "path": f"/metadata/labels/{_pointer(label)}"} for label in labels),
+            *({"op": "remove", "path": f"/metadata/labels/{pointer(label)}"} for label in labels),
             {"op": "add", "path": "/metadata/ownerReferences", "value": owners},
         ]
         return await self._json_patch(observed.key, patch)
@@ -163,6 +181,57 @@ class KubeClient:
     async def get_virtual_service(self, target: Key) -> Any:
         """Return a VirtualService as it is stored."""
         return await self.request("GET", _virtual_service_path({"namespace": target.namespace, "name": target.name}))
+
+    # ---- placeholders
+
+    async def create_placeholder(self, document: Mapping[str, Any]) -> Any:
+        """
+        Create one by POST, which alone is create-only: an apply would merge into a user's Service.
+
+        Then our field manager gives up all but our label: else the user's own apply would conflict with defaults that
+        the API server has filled in for us.
+        """
+        path = _services_path(document["metadata"]["namespace"])
+        answer = await self.request("POST", path, params=_OURS, body=document)
+        return await self._disown(answer, _LABEL_ONLY)
+
+    async def get_service(self, target: Key) -> Any:
+        """Return a Service as it is now."""
+        return await self.request("GET", _service_path(target))
+
+    async def patch_placeholder(self, target: Key, version: str, patch: list[Any], *, keeps_label: bool) -> Any:
+        """Change one as it was observed; what our field manager owns by that, but for our label, it gives up again."""
+        test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+        answer = await self._patch_service(target, [test, *patch])
+        return await self._disown(answer, _LABEL_ONLY if keeps_label else None)
+
+    async def delete_placeholder(self, target: Key, uid: str, version: int) -> None:
+        """Delete one, and only the one observed, as it was observed."""
+        preconditions = {"uid": uid, "resourceVersion": str(version)}
+        await self.request("DELETE", _service_path(target), body={"preconditions": preconditions})
+
+    async def _disown(self, answer: Any, owned: Mapping[str, Any] | None) -> Any:
+        """Leave our field manager only `owned` of a Service; where somebody was faster, as it is: they take it over."""
+        metadata = answer["metadata"]
+        entries = metadata.get("managedFields") or []
+        kept = [entry for entry in entries if entry["manager"] != names.FIELD_MANAGER]
+        if owned is not None:
+            kept.append({**owned, "time": metadata["creationTimestamp"]})
+        elif len(kept) == len(entries):
+            return answer
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/managedFields", "value": kept},
+        ]
+        try:
+            return await self._patch_service(Key(metadata["namespace"], metadata["name"]), patch)
+        except ApiError as error:
+            if classify(error) is not Reaction.REPLAN:
+                raise
+            return answer
+
+    async def _patch_service(self, target: Key, patch: list[Any]) -> Any:
+        return await self.request("PATCH", _service_path(target), params=_OURS, body=patch, content_type=_JSON_PATCH)
 
     # ---- RoutingPolicies, Events
 
@@ -178,34 +247,44 @@ class KubeClient:
         await self.request("POST", f"/api/v1/namespaces/{event['metadata']['namespace']}/events", body=event)
 
     async def _apply(self, path: str, document: Mapping[str, Any], *, force: bool) -> Any:
-        params = {"fieldManager": names.FIELD_MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
+        params = {**_OURS, "force": str(force).lower()}
         return await self.request("PATCH", path, params=params, body=document, content_type=_APPLY)
 
     async def _json_patch(self, target: Key, patch: list[Any]) -> Any:
         path = _virtual_service_path({"namespace": target.namespace, "name": target.name})
-        params = {"fieldManager": names.FIELD_MANAGER, "fieldValidation": "Strict"}
-        return await self.request("PATCH", path, params=params, body=patch, content_type=_JSON_PATCH)
+        return await self.request("PATCH", path, params=_OURS, body=patch, content_type=_JSON_PATCH)
 
 
 def _ignore(_method: str, _status: int, _seconds: float) -> None:
     """Hear of a request and do nothing."""
 
 
+def _services_path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/services"
+
+
+def _service_path(target: Key) -> str:
+    return f"{_services_path(target.namespace)}/{target.name}"
+
+
 def _virtual_service_path(metadata: Mapping[str, Any]) -> str:
     return f"/apis/{names.ISTIO_API_VERSION}/namespaces/{metadata['namespace']}/virtualservices/{metadata['name']}"
 
 
-def _pointer(text: str) -> str:
+def pointer(text: str) -> str:
     """Return a key as part of a JSON pointer."""
     return text.replace("~", "~0").replace("/", "~1")
 
 
 def _answer(response: aiohttp.ClientResponse, text: str) -> Any:
+    refused = response.status >= HTTPStatus.BAD_REQUEST
     try:
         body = json.loads(text) if text else None
-    except json.JSONDecodeError:
+    except json.JSONDecodeError as error:
+        if not refused:
+            raise ConnectionLost(f"{response.url.origin()}: the answer is no JSON; is this an API server?") from error
         body = None
-    if response.status >= HTTPStatus.BAD_REQUEST:
+    if refused:
         raise ApiError.from_response(response.status, body, text, response.headers)
     return body
 

@@ -7,6 +7,7 @@ That one becomes a Policy without spec, with its problems in words.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from virtualservice_operator.core.objects import (
     ClusterObject,
     Key,
     Namespace,
+    Placed,
     Policy,
     Service,
     ServicePort,
@@ -51,8 +53,38 @@ def decode_service(raw: Mapping[str, Any]) -> Service:
         headless=spec.get("clusterIP") == "None",
         gateway=_GATEWAY_LABEL in labels or labels.get(_ISTIO_COMPONENT_LABEL) in _GATEWAY_COMPONENTS,
         placeholder=annotations.get(names.PLACEHOLDER_ANNOTATION) == "true",
+        placed=_decode_placed(metadata, spec),
         ignored=annotations.get(names.IGNORE_ANNOTATION) == "true",
         copy_of=annotations.get(names.COPY_OF_ANNOTATION),
+    )
+
+
+def _decode_placed(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Placed | None:
+    """
+    Return what is known of a placeholder of ours, None for every other Service.
+
+    It says for which Service and policies it was made, and has one of our two marks at least. It was taken over when a
+    mark is gone, or anybody else has written a part of its spec: a plain `kubectl apply` onto it comes out as an
+    ExternalName with selector and ports.
+    """
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    marks = (
+        labels.get(names.MANAGED_BY_LABEL) == names.OPERATOR,
+        annotations.get(names.PLACEHOLDER_ANNOTATION) == "true",
+    )
+    policies = annotations.get(names.POLICIES_ANNOTATION)
+    name, _, rest = annotations.get(names.SOURCE_ANNOTATION, "").partition(".")
+    namespace = rest.partition(".")[0]
+    # One for a Service of its own namespace was copied there by somebody: ours never stand there.
+    if not any(marks) or policies is None or namespace in ("", metadata["namespace"]):
+        return None
+    return Placed(
+        source=Key(sys.intern(namespace), sys.intern(name)),
+        policies=tuple(Key.parse(policy) for policy in policies.split(",")),
+        uid=metadata["uid"],
+        created=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
+        external_name=spec.get("externalName") if spec.get("type") == "ExternalName" else None,
+        taken_over=not all(marks) or bool(spec.get("selector")) or bool(_other_managers(metadata)),
     )
 
 
@@ -145,9 +177,9 @@ DECODERS: Final[Mapping[type[ClusterObject], Callable[[Mapping[str, Any]], Clust
 
 def _decode_port(port: Mapping[str, Any]) -> ServicePort:
     name, number = port.get("name", ""), port["port"]
-    return ServicePort(
-        sys.intern(name), number, is_http(number, name, port.get("protocol", "TCP"), port.get("appProtocol"))
-    )
+    protocol, app_protocol = port.get("protocol", "TCP"), port.get("appProtocol")
+    http = is_http(number, name, protocol, app_protocol)
+    return ServicePort(sys.intern(name), number, http, sys.intern(protocol), app_protocol)
 
 
 def _decode_spec(raw: Any) -> tuple[RoutingPolicySpec | None, tuple[str, ...]]:

@@ -28,6 +28,8 @@ PATHS: Final[Mapping[type[ClusterObject], str]] = {
 }
 _PAGE: Final = 500
 _SILENCE: Final = 75.0
+# Seconds; a watch that ends sooner is refused by something on the way.
+_SHORTEST: Final = 0.5
 
 
 class Sink(Protocol):
@@ -96,12 +98,13 @@ class Informer:
             try:
                 await self._follow()
                 self._failures = 0
-            except WatchExpired:
-                self._version = None
             except KubeError as error:
                 if not isinstance(error, ConnectionLost):
                     self._version = None
-                await self._wait_out(error)
+                if _is_expired(error) and not self._failures:
+                    self._failures = 1  # a list heals it; if not, the next one waits
+                else:
+                    await self._wait_out(error)
 
     async def _follow(self) -> None:
         """List where needed, then watch until the server ends the watch or the next full list is due."""
@@ -110,13 +113,19 @@ class Informer:
             items, self._version = await list_objects(self._client, self._kind)
             self._list_due = clock() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
             self._sink.replace_all(self._kind, items, self._version)
-        self._sink.report(self._kind, None)
         seconds = max(1, int(self._list_due - clock()))
         params = {"resourceVersion": str(self._version), "timeoutSeconds": str(seconds)}
-        async with aclosing(self._client.watch(PATHS[self._kind], params, silence=_SILENCE)) as events:
+        opened = clock()
+        watch = self._client.watch(PATHS[self._kind], params, silence=_SILENCE, opened=self._hear_of_watch)
+        async with aclosing(watch) as events:
             async for event in events:
                 self._failures = 0
                 self._take(event)
+        if clock() - opened < _SHORTEST:
+            raise ConnectionLost("watches end as soon as they have begun")
+
+    def _hear_of_watch(self) -> None:
+        self._sink.report(self._kind, None)
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind, raw = event["type"], event["object"]
@@ -134,8 +143,6 @@ class Informer:
             self._sink.put(item)
 
     async def _wait_out(self, error: KubeError) -> None:
-        if isinstance(error, ApiError) and error.status == HTTPStatus.GONE:
-            return
         self._sink.report(self._kind, error)
         most = (
             self._timing.refused if isinstance(error, ConnectionLost) or is_missing_kind(error) else self._timing.most
@@ -143,6 +150,10 @@ class Informer:
         delay = min(self._timing.first * 2**self._failures, most)
         self._failures = min(self._failures + 1, 10)
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads load
+
+
+def _is_expired(error: KubeError) -> bool:
+    return isinstance(error, WatchExpired) or (isinstance(error, ApiError) and error.status == HTTPStatus.GONE)
 
 
 def is_missing_kind(error: KubeError) -> bool:

@@ -1,0 +1,235 @@
+"""
+Placeholders: Services that stand in a developer's namespace where a copy is missing.
+
+    mode           the Service                                    the developer's requests
+    ExternalName   leads to a name that nobody has                503, and the name stays taken
+    NoEndpoints    has the ports and nothing behind them          503
+    Alias          leads to the default Service                   the default; the short name works in their namespace
+
+Created and never applied; only where the namespace says that it permits them. One that somebody makes their own is let
+go. "alice had a copy" is remembered by the VirtualService's annotation, and by the placeholder itself.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from virtualservice_operator.api import names
+from virtualservice_operator.api.conditions import Reason
+from virtualservice_operator.core.blocks import Blocks
+from virtualservice_operator.core.changes import Action, Placeholder, PlaceholderChange
+from virtualservice_operator.core.copies import CopyChoice
+from virtualservice_operator.core.objects import Finding, Key, Placed, Service
+from virtualservice_operator.core.resolution import ResolvedDeveloper, ResolvedPolicy, permits_placeholders
+from virtualservice_operator.core.snapshot import Case, Snapshot
+
+# A developer of a policy, by the names of both.
+Whom = tuple[str, str]
+
+
+class Placement:
+    """
+    Which placeholders one Service has, and for whom; by `place`.
+
+    `places` and `findings` are by developer of a policy. `remembered` are developers who had a copy and have no
+    placeholder, because something is in its way. `delayed` are wanted, and not made yet: whoever has just deleted a
+    Service may be about to make it anew (`kubectl replace --force`). `due`: when to look again, in seconds since 1970.
+    """
+
+    def __init__(self, case: Case, service: Service, blocks: Blocks) -> None:
+        observed = case.observed
+        self.wanted: dict[Key, Placeholder] = {}
+        self.places: dict[Whom, Key] = {}
+        self.findings: dict[Whom, Finding] = {}
+        self.remembered: set[str] = set()
+        self.delayed: set[Key] = set()
+        self.due: float | None = None
+        self._case, self._service, self._blocks = case, service, blocks
+        # One that was taken over counts until it is let go: the route stays where it will be in a moment.
+        self._standing = {item.key: item for item in case.snapshot.placeholders(service.key)}
+        had_copies = observed.developers if observed is not None and observed.marked else None
+        self._had_copies = frozenset((had_copies or "").split(","))
+
+    def place(self, policies: Sequence[ResolvedPolicy], choices: Mapping[Whom, CopyChoice]) -> None:
+        """Find the placeholders that are wanted; `policies` govern the Service, in precedence."""
+        if not self._blocks.makes_placeholders:
+            return
+        # The annotation has developers' names only: whoever has a copy by another policy has lost none.
+        self._had_copies -= {developer for (_, developer), choice in choices.items() if choice.copy is not None}
+        for policy in policies:
+            for developer in policy.developers:
+                whom = (policy.policy.key.name, developer.name)
+                if choices[whom].copy is None and developer.namespaces:
+                    self._consider(policy.policy.key, whom, self._key_for(developer))
+
+    def _key_for(self, developer: ResolvedDeveloper) -> Key:
+        """Return where a developer's placeholder stands, else their first namespace."""
+        keys = [Key(namespace, self._service.key.name) for namespace in developer.namespaces]
+        return next((key for key in keys if key in self._standing), keys[0])
+
+    def _consider(self, policy: Key, whom: Whom, key: Key) -> None:
+        """Want a placeholder where there was a copy, unless something is in its way or its time is over."""
+        standing, seconds = self._standing.get(key), self._blocks.placeholder_seconds
+        if not (self._blocks.places_all or whom[1] in self._had_copies or standing is not None):
+            return
+        if not self._is_permitted(key.namespace):
+            self._remember(whom[1])
+            self.findings[whom] = self._not_permitted(whom[1], key.namespace)
+        elif standing is None and self._case.snapshot.service(key) is not None:
+            self._remember(whom[1])  # the name is taken, and what exists is never overwritten
+        elif standing is None:
+            self._want(policy, whom, key)
+            self._delay(whom[1], key)
+        elif seconds is None or self._is_before(_placed(standing).created + seconds):
+            self._want(policy, whom, key)
+
+    def _delay(self, developer: str, key: Key) -> None:
+        """Leave the name of a Service that was just deleted free for a moment."""
+        gone = self._case.snapshot.gone_since(key)
+        if gone is not None and self._is_before(gone + self._case.snapshot.settings.placeholder_delay):
+            self.delayed.add(key)
+            self._remember(developer)
+
+    def _is_before(self, moment: float) -> bool:
+        """Tell whether a moment is still to come; then it is looked at again when it does."""
+        if self._case.now >= moment:
+            return False
+        self.due = moment if self.due is None else min(self.due, moment)
+        return True
+
+    def _want(self, policy: Key, whom: Whom, key: Key) -> None:
+        self.places[whom] = key
+        before = self.wanted.get(key)
+        if before is None:
+            self.wanted[key] = Placeholder(key, self._service, self._external_name(), (policy,))
+        elif policy not in before.policies:
+            self.wanted[key] = replace(before, policies=(*before.policies, policy))
+
+    def _external_name(self) -> str | None:
+        match self._blocks.placeholder_mode:
+            case "ExternalName":
+                return self._blocks.external_name
+            case "Alias":
+                key = self._service.key
+                return names.service_fqdn(key.name, key.namespace, self._case.snapshot.settings.cluster_domain)
+            case _:
+                return None
+
+    def _remember(self, developer: str) -> None:
+        """Keep in mind that a developer had a copy; where every Service has a placeholder, that does not matter."""
+        if not self._blocks.places_all:
+            self.remembered.add(developer)
+
+    def _is_permitted(self, name: str) -> bool:
+        snapshot, namespace = self._case.snapshot, self._case.snapshot.namespace(name)
+        return namespace is not None and permits_placeholders(namespace, self._service.key.namespace, snapshot.settings)
+
+    def _not_permitted(self, developer: str, name: str) -> Finding:
+        namespace, permitted = self._case.snapshot.namespace(name), self._service.key.namespace
+        granted = ",".join(((namespace.consents_to or ()) if namespace is not None else ()) + (permitted,))
+        return Finding(
+            Reason.REF_NOT_PERMITTED,
+            f"developer {developer}: namespace {name} does not permit placeholders for {permitted}; to grant them: "
+            f"kubectl annotate namespace {name} --overwrite {names.CONSENT_ANNOTATION}={granted}",
+        )
+
+
+# ---- changes
+
+
+def placeholder_changes(
+    snapshot: Snapshot, key: Key, wanted: Sequence[Placeholder] | None
+) -> tuple[list[PlaceholderChange], list[PlaceholderChange]]:
+    """
+    Return what is done before the VirtualService is written, and what after.
+
+    A placeholder is there before the VirtualService forgets its reason, and goes after the last rule that leads to it.
+    `wanted`: None where those that stand stay, as far as their namespaces permit it.
+    """
+    before, after = [], []
+    by_key = {item.key: item for item in wanted or ()}
+    for standing in snapshot.placeholders(key):
+        placed = _placed(standing)
+        item = by_key.pop(standing.key, None)
+        if placed.taken_over:
+            before.append(_change(Action.RELEASE, standing, "somebody has made it their own"))
+        elif item is not None:
+            before.extend(_adjustment(item, standing, snapshot.settings.cluster_domain))
+        elif not _stays(snapshot, key, standing, frozen=wanted is None):
+            after.append(_change(Action.DELETE, standing, "nothing refers to it"))
+    before.extend(_creation(item, snapshot.settings.cluster_domain) for item in by_key.values())
+    return before, after
+
+
+def _stays(snapshot: Snapshot, key: Key, standing: Service, *, frozen: bool) -> bool:
+    """Tell whether one that no policy in force wants stays: frozen, and still permitted."""
+    namespace = snapshot.namespace(standing.key.namespace)
+    if namespace is None or not permits_placeholders(namespace, key.namespace, snapshot.settings):
+        return False
+    policies = (snapshot.policy(policy) for policy in _placed(standing).policies)
+    return frozen or any(policy is not None and policy.freezes for policy in policies)
+
+
+def _adjustment(item: Placeholder, standing: Service, domain: str) -> Iterator[PlaceholderChange]:
+    """Yield what makes a placeholder as it is wanted. Its type cannot be changed, so then it is made anew."""
+    placed = _placed(standing)
+    if (placed.external_name is None) != (item.external_name is None):
+        yield _change(Action.DELETE, standing, "another mode")
+        yield _creation(item, domain)
+    elif (placed.external_name, placed.policies) != (item.external_name, item.policies) or (
+        item.external_name is None and standing.ports != item.source.ports
+    ):
+        document = placeholder_document(item, domain)
+        why = "it differs from what is wanted"
+        yield PlaceholderChange(Action.UPDATE, item.key, why, document, standing, item.policies)
+
+
+def _creation(item: Placeholder, domain: str) -> PlaceholderChange:
+    document = placeholder_document(item, domain)
+    why = f"{item.source.key} has no copy there"
+    return PlaceholderChange(Action.CREATE, item.key, why, document, None, item.policies)
+
+
+def _change(action: Action, standing: Service, why: str) -> PlaceholderChange:
+    return PlaceholderChange(action, standing.key, why, None, standing, _placed(standing).policies)
+
+
+def placeholder_document(item: Placeholder, domain: str) -> dict[str, Any]:
+    """Return a placeholder as it is created."""
+    source = item.source.key
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": item.key.name,
+            "namespace": item.key.namespace,
+            "labels": {names.MANAGED_BY_LABEL: names.OPERATOR},
+            "annotations": {
+                names.PLACEHOLDER_ANNOTATION: "true",
+                names.SOURCE_ANNOTATION: names.service_fqdn(source.name, source.namespace, domain),
+                names.POLICIES_ANNOTATION: ",".join(map(str, item.policies)),
+            },
+        },
+        "spec": _spec(item),
+    }
+
+
+def _spec(item: Placeholder) -> dict[str, Any]:
+    if item.external_name is not None:
+        return {"type": "ExternalName", "externalName": item.external_name}
+    ports = [
+        {
+            **({"name": port.name} if port.name else {}),
+            "port": port.number,
+            "protocol": port.protocol,
+            **({"appProtocol": port.app_protocol} if port.app_protocol else {}),
+        }
+        for port in item.source.ports
+    ]
+    return {"type": "ClusterIP", "ports": ports}
+
+
+def _placed(service: Service) -> Placed:
+    if service.placed is None:
+        raise ValueError(f"{service.key} is no placeholder of ours")
+    return service.placed

@@ -1,0 +1,93 @@
+"""What is known of the cluster, whatever the order in which its three sources speak."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from builders import SETTINGS, key, managed, namespace, policy, service
+from virtualservice_operator.controller.store import KINDS, Store
+from virtualservice_operator.core.objects import Key, Policy, VirtualService
+
+OURS = key("shop/reviews-virtual-service")
+
+
+@pytest.fixture
+def touched() -> set[Key]:
+    return set()
+
+
+@pytest.fixture
+def store(touched: set[Key]) -> Iterator[Store]:
+    found = Store(SETTINGS, touched.add, lambda _: None)
+    for kind in KINDS:
+        found.replace_all(kind, (), 10)
+    touched.clear()
+    return found
+
+
+def ours(version: int) -> VirtualService:
+    return replace(managed(str(OURS)), version=version)
+
+
+def test_our_own_answer_that_comes_after_the_deletion_brings_nothing_back(store: Store) -> None:
+    store.put_written(ours(11))
+    store.drop(ours(13))
+    store.put_written(ours(12))
+    assert store.snapshot.virtual_service(OURS) is None
+
+
+def test_an_answer_that_is_older_than_a_list_without_the_object_brings_nothing_back(store: Store) -> None:
+    store.put_written(ours(11))
+    store.replace_all(VirtualService, (), 20)
+    store.put_written(ours(12))
+    assert store.snapshot.virtual_service(OURS) is None
+
+
+def test_a_status_answer_does_not_bring_a_deleted_policy_back(store: Store) -> None:
+    found = policy("shop/defaults")
+    store.put(replace(found, version=11))
+    store.drop(replace(found, version=13))
+    store.put_answer(replace(found, version=12))
+    assert store.snapshot.policy(key("shop/defaults")) is None
+
+
+def test_what_is_made_anew_after_a_deletion_is_known(store: Store) -> None:
+    store.put_written(ours(11))
+    store.drop(ours(13))
+    store.put_written(ours(14))
+    assert store.snapshot.virtual_service(OURS) is not None
+
+
+def test_a_list_older_than_what_the_watch_has_shown_is_a_restored_cluster_and_is_right(store: Store) -> None:
+    store.put(replace(policy("shop/gone"), version=4000))
+    store.put(replace(policy("shop/defaults", {"priority": 2}), version=3999))
+    store.replace_all(Policy, [replace(policy("shop/defaults", {"priority": 1}), version=2990)], 3001)
+    assert store.snapshot.policy(key("shop/gone")) is None
+    found = store.snapshot.policy(key("shop/defaults"))
+    assert found is not None
+    assert found.spec.priority == 1
+
+
+def test_what_a_write_of_ours_has_stored_needs_no_new_plan(store: Store, touched: set[Key]) -> None:
+    store.put_written(ours(11))
+    assert touched == set()
+
+
+def test_one_that_was_released_may_claim_hosts_of_others(store: Store, touched: set[Key]) -> None:
+    store.put_written(ours(11))
+    unmarked = replace(ours(12), marked=False, hosts=("ratings",))
+    store.put_written(unmarked)
+    assert key("shop/ratings") in touched
+
+
+def test_a_deleted_service_leaves_its_name_free_for_a_moment() -> None:
+    store = Store(replace(SETTINGS, placeholder_delay=5), lambda _: None, lambda _: None)
+    place = key("alice/reviews")
+    store.put(namespace("alice"))
+    store.put(service(str(place)))
+    assert store.snapshot.gone_since(place) is None
+    store.drop(service(str(place)))
+    assert store.snapshot.gone_since(place) is not None
+    store.put(replace(service(str(place)), version=2))
+    assert store.snapshot.gone_since(place) is None
