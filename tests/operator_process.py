@@ -51,7 +51,8 @@ class OperatorProcess:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
                 return str(response.read().decode())
         except urllib.error.HTTPError as error:
-            return str(error.read().decode())
+            with error:
+                return str(error.read().decode())
         except OSError:
             return ""
 

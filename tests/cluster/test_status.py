@@ -37,6 +37,7 @@ def test_the_status_of_a_good_policy_is_complete(world: World) -> None:
         "failedServices": 0,
         "developers": 1,
         "developerRoutes": 2,
+        "placeholders": 0,
         "omittedServices": 0,
         "services": [
             {

@@ -48,6 +48,7 @@ class Cutter:
     def close(self) -> None:
         """Reset all connections and stop listening."""
         self._run(self._wire.shut())
+        self._run(asyncio.sleep(0))  # transports that were aborted close in the loop's next turn
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(SECONDS)
         self._loop.close()

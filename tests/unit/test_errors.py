@@ -220,7 +220,7 @@ def test_control_characters_are_shown_as_escapes() -> None:
 
 
 def test_a_long_message_is_cut() -> None:
-    assert str(Answer(500, None, "x" * 300).error) == f"500 without reason: {'x' * 199}…"
+    assert str(Answer(500, None, "x" * 300).error) == f"500 without reason: {'x' * 50}…{'x' * 149}"
 
 
 @pytest.mark.parametrize("kind", [ApiError, ConnectionLost, ConfigurationError])

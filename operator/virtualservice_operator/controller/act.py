@@ -1,8 +1,9 @@
 """One change of a plan carried out: the requests it takes, and what came of it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
@@ -13,7 +14,7 @@ from virtualservice_operator.core.objects import Finding, VirtualService
 from virtualservice_operator.core.ownership import differs
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.decode import decode_virtual_service
-from virtualservice_operator.kube.errors import REASONS, ApiError, KubeError, Reaction, classify
+from virtualservice_operator.kube.errors import REASONS, ApiError, KubeError, Reaction, classify, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ async def carry_out(client: KubeClient, store: Store, change: Change | Placehold
     except KubeError as error:
         return _failed(change, error)
     return Outcome(change)
+
+
+# The API server names the object first, at length; this is where it comes to the point.
+_WHO_DENIES: Final = re.compile(r"(ValidatingAdmissionPolicy|admission webhook|exceeded quota).*", re.DOTALL)
 
 
 class StoredOtherwise(Exception):  # noqa: N818 - it says what happened
@@ -115,7 +120,8 @@ def _message(change: Change | PlaceholderChange, reaction: Reaction, error: Kube
         case Reaction.NOT_INSTALLED:
             return "VirtualServices are not known to this cluster; install Istio 1.22 or later"
         case Reaction.DENIED:
-            return f"admission refuses VirtualService {change.target}: {error}"
+            found = _WHO_DENIES.search(error.message) if isinstance(error, ApiError) else None
+            return f"VirtualService {change.target} is refused: {printable(found[0]) if found else error}"
         case _:
             return f"cannot {change.action} VirtualService {change.target}: {error}"
 

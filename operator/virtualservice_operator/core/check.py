@@ -9,7 +9,7 @@ because this runs before every write: the same check by jsonschema took 0.8 ms p
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, ValidationError
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
@@ -130,12 +130,22 @@ class ResponseRule(_Named):
     direct_response: DirectResponse = Field(alias="directResponse")
 
 
+def _kind_of_rule(rule: Any) -> str:
+    return "response" if isinstance(rule, Mapping) and "directResponse" in rule else "route"
+
+
+# The kind is told by what the rule does, so that a problem is said of that kind only.
+_Rule = Annotated[
+    Annotated[RouteRule, Tag("route")] | Annotated[ResponseRule, Tag("response")], Discriminator(_kind_of_rule)
+]
+
+
 class VirtualServiceSpec(_Closed):
     """All that a generated VirtualService may say; Istio takes the first rule that matches."""
 
     hosts: Annotated[list[_Text], Field(min_length=1, max_length=1)]
     export_to: Annotated[list[_Text], Field(min_length=1, max_length=64)] | None = Field(default=None, alias="exportTo")
-    http: Annotated[list[RouteRule | ResponseRule], Field(min_length=1)]
+    http: Annotated[list[_Rule], Field(min_length=1)]
 
 
 def check_virtual_service(

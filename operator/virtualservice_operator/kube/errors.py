@@ -75,7 +75,7 @@ class ApiError(KubeError):
     def __init__(
         self, status: int, reason: str, message: str, *, causes: tuple[str, ...] = (), retry_after: float | None = None
     ) -> None:
-        super().__init__(f"{status} {reason or 'without reason'}: {_printable(message)}")
+        super().__init__(f"{status} {reason or 'without reason'}: {printable(message)}")
         self.status = status
         self.reason = reason
         self.message = message
@@ -138,7 +138,13 @@ _TABLE: Final[tuple[tuple[Callable[[ApiError], bool], Reaction], ...]] = (
 )
 
 
-def _printable(text: str) -> str:
-    """Cut text from outside, and show control characters as escapes: logs and status are read on terminals."""
+def printable(text: str) -> str:
+    """
+    Cut text from outside, and show control characters as escapes: logs and status are read on terminals.
+
+    It is cut in the middle: the API server begins with the object's name and ends with what is wrong.
+    """
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return shown if len(shown) <= QUOTED_LIMIT else shown[: QUOTED_LIMIT - 1] + "…"
+    if len(shown) <= QUOTED_LIMIT:
+        return shown
+    return f"{shown[: QUOTED_LIMIT // 4]}…{shown[1 - QUOTED_LIMIT * 3 // 4 :]}"
