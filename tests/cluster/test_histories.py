@@ -1,0 +1,181 @@
+"""Random histories: what the operator has made step by step is what a plan from scratch makes of the end, to the byte."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cluster.test_consent import consent
+from cluster.world import COPY_OF, Json, World, eventually, only
+from controlplane.errors import ApiError
+from virtualservice_operator.controller.ledger import Ledger, editions_of
+from virtualservice_operator.core.objects import ClusterObject
+from virtualservice_operator.core.ownership import digest
+from virtualservice_operator.core.plan import plan_service
+from virtualservice_operator.core.report import policy_status
+from virtualservice_operator.core.resolution import PlanSettings
+from virtualservice_operator.core.snapshot import Snapshot
+from virtualservice_operator.kube.decode import DECODERS
+from virtualservice_operator.kube.informer import PATHS
+
+EVENTS = 200
+SHOPS = ("shop", "pay")
+SANDBOXES = ("alice", "bob", "team")
+SERVICES = ("api", "web", "cart")
+
+
+class History:
+    """Random events in one world; each is what a user can do with kubectl."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.random = random.Random(seed)
+        self.told: list[str] = []
+        for name in (*SHOPS, *SANDBOXES):
+            world.namespace(name)
+        self._events: tuple[Callable[[], str], ...] = (
+            *(self._service,) * 4,
+            *(self._no_service,) * 3,
+            *(self._policy,) * 3,
+            self._no_policy,
+            self._label,
+            self._consent,
+            self._foreign,
+            self._no_foreign,
+            self._hand_edit,
+        )
+
+    def run(self) -> None:
+        for _ in range(EVENTS):
+            event = self.random.choice(self._events)
+            try:
+                self.told.append(event())
+            except ApiError as error:
+                if error.status not in (404, 409):
+                    raise
+            if self.random.random() < 0.1:
+                time.sleep(0.2)
+
+    def _service(self) -> str:
+        namespace, name = self.random.choice((*SHOPS, *SANDBOXES)), self.random.choice(SERVICES)
+        ports = self.random.choice([(("http", 80),), (("http", 8080),), (("http", 80), ("grpc", 9090))])
+        original = self.random.choice([None, None, None, f"{self.world.ns('shop')}/api"])
+        annotations = {COPY_OF: original} if original and namespace in SANDBOXES else {}
+        self.world.service(name, namespace, *ports, annotations=annotations)
+        return f"+ {namespace}/{name}"
+
+    def _no_service(self) -> str:
+        namespace, name = self.random.choice((*SHOPS, *SANDBOXES)), self.random.choice(SERVICES)
+        self.world.delete_service(name, namespace)
+        return f"- {namespace}/{name}"
+
+    def _policy(self) -> str:
+        shop, name = self.random.choice(SHOPS), self.random.choice(("p", "q"))
+        blocks: Json = {}
+        for field, choices in _BLOCKS.items():
+            if self.random.random() < 0.3:
+                blocks[field] = self.random.choice(choices)
+        found: Json = self.random.choice(
+            [
+                {"developersFrom": only(self.world, *SANDBOXES)},
+                {"developers": [{"name": "alice", "namespaces": [self.world.ns("alice"), self.world.ns("team")]}]},
+                {"developers": [{"name": "bob", "namespaces": [self.world.ns("bob")]}, {"name": "nobody"}]},
+            ]
+        )
+        self.world.policy(name, shop, **found, **blocks)
+        return f"+ policy {shop}/{name} {blocks}"
+
+    def _no_policy(self) -> str:
+        shop, name = self.random.choice(SHOPS), self.random.choice(("p", "q"))
+        self.world.delete_policy(name, shop)
+        return f"- policy {shop}/{name}"
+
+    def _label(self) -> str:
+        namespace, developer = self.random.choice(SANDBOXES), self.random.choice(["ann", "ben", None])
+        self.world.label(namespace, developer=developer)
+        return f"label {namespace} {developer}"
+
+    def _consent(self) -> str:
+        namespace = self.random.choice(SANDBOXES)
+        to = self.random.choice([None, None, "*", self.world.ns("shop"), ""])
+        consent(self.world, namespace, to)
+        return f"consent {namespace} {to}"
+
+    def _foreign(self) -> str:
+        shop, host = self.random.choice(SHOPS), self.random.choice(SERVICES)
+        rule = {"route": [{"destination": {"host": "elsewhere.example"}}]}
+        self.world.virtual_service("by-hand", shop, {"hosts": [host], "http": [rule]})
+        return f"+ by-hand {shop} {host}"
+
+    def _no_foreign(self) -> str:
+        shop = self.random.choice(SHOPS)
+        self.world.delete_virtual_service("by-hand", shop)
+        return f"- by-hand {shop}"
+
+    def _hand_edit(self) -> str:
+        shop, name = self.random.choice(SHOPS), self.random.choice(SERVICES)
+        self.world.edit_virtual_service(name, shop, {"spec": {"http": [{"route": [{"destination": {"host": "x"}}]}]}})
+        return f"edit {shop}/{name}"
+
+
+_BLOCKS: dict[str, list[Any]] = {
+    "mode": ["Suspended"],
+    "priority": [1, 2],
+    "services": [{"names": ["api"]}, {"excludedNames": ["web"]}],
+    "matches": [
+        [{"type": "Header", "name": "x-dev", "matchType": "Prefix"}],
+        [{"type": "Baggage", "name": "dev"}, {"type": "SourceNamespace"}],
+        [{"type": "Header", "name": "x-dev", "matchType": "Regex", "value": "({{ DeveloperName }}"}],
+    ],
+    "copies": [{"whenMissing": "Reject"}, {"unknownDeveloper": "Reject"}],
+    "routedToHeader": ["x-routed-to"],
+    "virtualServiceFor": ["RoutedServices"],
+    "foreignVirtualServices": ["Keep"],
+}
+
+
+def everything(world: World) -> Snapshot:
+    """Return the cluster as it is stored, from fresh lists."""
+    objects: list[ClusterObject] = []
+    for kind, path in PATHS.items():
+        answer = world.plane.request("GET", path)
+        objects.extend(DECODERS[kind](raw) for raw in answer["items"])
+    return Snapshot(PlanSettings(), objects)
+
+
+def left_behind(world: World) -> list[str]:
+    """Return where the cluster is not as a plan from scratch would have it: VirtualServices and statuses."""
+    cluster = everything(world)
+    found, ledger = [], Ledger()
+    places = {service.key for shop in SHOPS for service in cluster.services_in(world.ns(shop))}
+    for shop in SHOPS:
+        for key in sorted(places):
+            if key.namespace == world.ns(shop):
+                plan = plan_service(cluster, key, time.time())
+                found += [f"{change.action} {change.target}: {change.why}" for change in plan.changes]
+                ledger.record(key, plan.entries, editions_of(cluster, key.namespace))
+        for resolved in cluster.policies(world.ns(shop)):
+            policy = resolved.policy
+            standing = ledger.standing(cluster, resolved, policy.observed_generation)
+            status = policy_status(standing, policy.conditions, "now")
+            if digest(status) != policy.status_digest:
+                found.append(f"status of {policy.key}: {status} is stored as {world.status(policy.key.name, shop)}")
+    return found
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_two_hundred_events_come_to_what_a_plan_from_scratch_makes(world: World, seed: int) -> None:
+    history = History(world, seed)
+    history.run()
+    left: list[str] = []
+
+    def is_settled() -> bool:
+        left[:] = left_behind(world)
+        return not left
+
+    try:
+        eventually("all is as planned from scratch", is_settled, seconds=90)
+    except AssertionError as error:
+        raise AssertionError("\n".join(["left behind:", *left, "after:", *history.told[-40:]])) from error
