@@ -1,4 +1,5 @@
 from builders import copy_of, developers, key, managed, namespace, policy, resolved, service, snapshot, virtual_service
+from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.core.snapshot import Snapshot, virtual_service_key
 
@@ -229,3 +230,18 @@ def test_the_order_in_which_objects_come_does_not_matter() -> None:
 
 def reached(cluster: Snapshot) -> list[frozenset[str]]:
     return [cluster.policy_namespaces_reaching("alice"), cluster.rival_namespaces("shop")]
+
+
+def test_nothing_is_kept_of_what_is_gone() -> None:
+    objects: list[ClusterObject] = [
+        service("shop/reviews"),
+        service("alice/mine", annotations={names.COPY_OF_ANNOTATION: "shop/reviews"}),
+        managed("shop/reviews-virtual-service"),
+        virtual_service("shop/by-hand", "reviews"),
+        policy("shop/defaults"),
+    ]
+    cluster = snapshot(*objects)
+    for item in objects:
+        cluster.remove(type(item), item.key)
+    indices = {name: value for name, value in vars(cluster).items() if isinstance(value, dict)}
+    assert {name: value for name, value in indices.items() if value} == {}

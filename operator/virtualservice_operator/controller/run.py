@@ -28,6 +28,8 @@ from virtualservice_operator.settings import Settings
 logger = logging.getLogger(__name__)
 
 _FINISH_SECONDS: Final = 5.0
+# A webhook that takes its time over one policy's status holds up no other's.
+_STATUS_WORKERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,10 @@ async def _start(settings: Settings, client: KubeClient, group: asyncio.TaskGrou
     status = StatusWriter(client, store, keys=keys, policies=policies, interval=settings.status_interval)
     reconciler = Reconciler(client, store, keys, status, metrics)
     await _serve(settings, build_app(metrics, heartbeat, lambda: store.unsynced))
-    workers = [*(reconciler.work() for _ in range(settings.workers)), status.work()]
+    workers = [
+        *(reconciler.work() for _ in range(settings.workers)),
+        *(status.work() for _ in range(_STATUS_WORKERS)),
+    ]
     others = [
         *(Informer(client, kind, store, settings.timing).run() for kind in (Namespace, Service, VirtualService)),
         PolicyStream(client, settings.source, store, settings.policy_list_interval).run(),

@@ -9,6 +9,7 @@ the store calls them; the planner reads.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
@@ -19,6 +20,10 @@ from virtualservice_operator.core.resolution import (
     depends_on_namespace,
     resolve_policy,
 )
+
+_Outer = TypeVar("_Outer")
+_Inner = TypeVar("_Inner")
+_Item = TypeVar("_Item")
 
 
 class Snapshot:
@@ -183,11 +188,11 @@ class Snapshot:
     def remove(self, kind: type[ClusterObject], key: Key) -> ClusterObject | None:
         """Take an object out and return it, if it was there."""
         if kind is Service:
-            service = self._services.get(key.namespace, {}).pop(key.name, None)
+            service = _pop(self._services, key.namespace, key.name)
             if service is not None and service.copy_of is not None:
-                self._copies_of[service.copy_of].pop(key)
+                _pop(self._copies_of, service.copy_of, key)
             if service is not None and service.placed is not None:
-                self._placeholders[service.placed.source].pop(key)
+                _pop(self._placeholders, service.placed.source, key)
             return service
         if kind is Namespace:
             namespace = self._namespaces.pop(key.name, None)
@@ -197,12 +202,12 @@ class Snapshot:
         if kind is Policy:
             self._resolved.pop(key, None)
             self._forget_reach()
-            return self._policies.get(key.namespace, {}).pop(key.name, None)
-        found = self._virtual_services.get(key.namespace, {}).pop(key.name, None)
+            return _pop(self._policies, key.namespace, key.name)
+        found = _pop(self._virtual_services, key.namespace, key.name)
         if found is not None:
-            self._assigned[assigned_key(found)].pop(key)
+            _pop(self._assigned, assigned_key(found), key)
             for claimed in self._claims_of(found):
-                self._claims[claimed].pop(key)
+                _pop(self._claims, claimed, key)
         return found
 
     def _put_virtual_service(self, item: VirtualService) -> None:
@@ -223,6 +228,15 @@ class Snapshot:
     def _forget_reach(self) -> None:
         self._reaching = None
         self._rivals = {}
+
+
+def _pop(index: dict[_Outer, dict[_Inner, _Item]], outer: _Outer, inner: _Inner) -> _Item | None:
+    """Take an item out of an index of indices, and leave nothing of a name that nobody has any more."""
+    items = index.get(outer, {})
+    found = items.pop(inner, None)
+    if not items:
+        index.pop(outer, None)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
