@@ -20,6 +20,11 @@ def test_withdrawn_consent_takes_the_routes_away_and_the_message_grants_them(wor
     assert world.condition("defaults", "shop", "Ready") == ("True", "Programmed")
     command = world.message("defaults", "shop", "ResolvedRefs").partition("kubectl ")[2]
     assert command == f"annotate namespace {world.ns('alice')} --overwrite {CONSENT}=somebody-else,{world.ns('shop')}"
+    events = f"/api/v1/namespaces/{world.ns('shop')}/events"
+    eventually(
+        "an Event",
+        lambda: "ConsentMissing" in {item["reason"] for item in (world.get(events) or {"items": []})["items"]},
+    )
     world.plane.kubectl(*command.split())
     eventually("granted", lambda: world.rules("reviews", "shop") == ["defaults.alice", "default"])
     world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))

@@ -11,7 +11,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.core.changes import Action, PlaceholderChange
 from virtualservice_operator.core.objects import Service
-from virtualservice_operator.kube.client import KubeClient, pointer
+from virtualservice_operator.kube.client import KubeClient, others_fields, pointer
 from virtualservice_operator.kube.decode import decode_service
 
 Patch = list[dict[str, Any]]
@@ -25,7 +25,7 @@ async def carry_out_placeholder(client: KubeClient, store: Store, change: Placeh
         case Action.UPDATE:
             version = str(_observed(change).version)
             patch = _adjusting(_document(change))
-            answer = await client.patch_placeholder(change.target, version, patch, keeps_label=True)
+            answer = await client.patch_placeholder(change.target, version, patch)
             store.put_answer(decode_service(answer))
         case Action.RELEASE:
             await _release(client, store, change)
@@ -37,11 +37,18 @@ async def carry_out_placeholder(client: KubeClient, store: Store, change: Placeh
 
 
 async def _release(client: KubeClient, store: Store, change: PlaceholderChange) -> None:
+    """
+    Make it whoever's it is by now: first what it is, then our marks, with what our field manager owns.
+
+    So every write of ours is of something that bears our mark, which an admission policy can insist on.
+    """
     stored = await client.get_service(change.target)
     placed = decode_service(stored).placed
     if placed is not None and placed.taken_over:
-        version = stored["metadata"]["resourceVersion"]
-        stored = await client.patch_placeholder(change.target, version, _letting_go(stored), keeps_label=False)
+        for patch_of in (_becoming_a_cluster_ip, _letting_go):
+            patch = patch_of(stored)
+            if patch:
+                stored = await client.patch_service(change.target, stored["metadata"]["resourceVersion"], patch)
     store.put_answer(decode_service(stored))
 
 
@@ -56,33 +63,33 @@ def _adjusting(document: Mapping[str, Any]) -> Patch:
     ]
 
 
-def _letting_go(stored: Mapping[str, Any]) -> Patch:
-    """
-    Return what makes a placeholder an ordinary Service of whoever took it over.
-
-    An ExternalName with ports is what is left of a `kubectl apply` without a type: it was meant as a ClusterIP.
-    """
-    metadata, spec = stored["metadata"], stored["spec"]
-    annotations = (names.PLACEHOLDER_ANNOTATION, names.SOURCE_ANNOTATION, names.POLICIES_ANNOTATION)
-    patch = [
-        {"op": "remove", "path": f"/metadata/{kind}/{pointer(name)}"}
-        for kind, listed in (("labels", (names.MANAGED_BY_LABEL,)), ("annotations", annotations))
-        for name in listed
-        if name in (metadata.get(kind) or {}) and (kind != "labels" or metadata[kind][name] == names.OPERATOR)
+def _becoming_a_cluster_ip(stored: Mapping[str, Any]) -> Patch:
+    """Return nothing, or what mends an ExternalName with ports: it is left of a `kubectl apply` without a type."""
+    spec = stored["spec"]
+    if spec.get("type") != "ExternalName" or not spec.get("ports") or _is_type_theirs(stored["metadata"]):
+        return []
+    return [
+        {"op": "replace", "path": "/spec/type", "value": "ClusterIP"},
+        {"op": "remove", "path": "/spec/externalName"},
     ]
-    if spec.get("type") == "ExternalName" and spec.get("ports") and not _is_type_theirs(metadata):
-        patch.append({"op": "replace", "path": "/spec/type", "value": "ClusterIP"})
-        patch.append({"op": "remove", "path": "/spec/externalName"})
-    return patch
+
+
+def _letting_go(stored: Mapping[str, Any]) -> Patch:
+    """Return what takes our marks off, and our field manager out."""
+    metadata = stored["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    marks = [("labels", names.MANAGED_BY_LABEL)] if labels.get(names.MANAGED_BY_LABEL) == names.OPERATOR else []
+    ours = (names.PLACEHOLDER_ANNOTATION, names.SOURCE_ANNOTATION, names.POLICIES_ANNOTATION)
+    marks += [("annotations", name) for name in ours if name in annotations]
+    return [
+        *({"op": "remove", "path": f"/metadata/{kind}/{pointer(name)}"} for kind, name in marks),
+        {"op": "replace", "path": "/metadata/managedFields", "value": others_fields(metadata)},
+    ]
 
 
 def _is_type_theirs(metadata: Mapping[str, Any]) -> bool:
     """Tell whether somebody else has written the type, so that it is what they want."""
-    return any(
-        "f:type" in entry.get("fieldsV1", {}).get("f:spec", {})
-        for entry in metadata.get("managedFields") or ()
-        if entry["manager"] != names.FIELD_MANAGER
-    )
+    return any("f:type" in entry.get("fieldsV1", {}).get("f:spec", {}) for entry in others_fields(metadata))
 
 
 def _document(change: PlaceholderChange) -> dict[str, Any]:

@@ -222,6 +222,8 @@ def _transitions(policy: Policy, status: dict[str, Any]) -> list[tuple[str, str,
         known = before.get(kind, {})
         if (known.get("status"), known.get("reason")) == (condition["status"], reason):
             continue
+        if kind == ConditionType.RESOLVED_REFS and reason == Reason.REF_NOT_PERMITTED:
+            found.append(("ConsentMissing", "Warning", condition["message"][:_EVENT_MESSAGE_LIMIT]))
         conflicted = kind == ConditionType.CONFLICTED
         taken = kind == ConditionType.PROGRAMMED and reason in (Reason.NAME_CONFLICT, Reason.ADMISSION_REJECTED)
         if conflicted or taken:

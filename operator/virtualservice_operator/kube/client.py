@@ -199,39 +199,35 @@ class KubeClient:
         """Return a Service as it is now."""
         return await self.request("GET", _service_path(target))
 
-    async def patch_placeholder(self, target: Key, version: str, patch: list[Any], *, keeps_label: bool) -> Any:
+    async def patch_placeholder(self, target: Key, version: str, patch: list[Any]) -> Any:
         """Change one as it was observed; what our field manager owns by that, but for our label, it gives up again."""
+        return await self._disown(await self.patch_service(target, version, patch), _LABEL_ONLY)
+
+    async def patch_service(self, target: Key, version: str, patch: list[Any]) -> Any:
+        """Change a Service, and only as it was observed."""
         test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
-        answer = await self._patch_service(target, [test, *patch])
-        return await self._disown(answer, _LABEL_ONLY if keeps_label else None)
+        return await self.request(
+            "PATCH", _service_path(target), params=_OURS, body=[test, *patch], content_type=_JSON_PATCH
+        )
 
     async def delete_placeholder(self, target: Key, uid: str, version: int) -> None:
         """Delete one, and only the one observed, as it was observed."""
         preconditions = {"uid": uid, "resourceVersion": str(version)}
         await self.request("DELETE", _service_path(target), body={"preconditions": preconditions})
 
-    async def _disown(self, answer: Any, owned: Mapping[str, Any] | None) -> Any:
+    async def _disown(self, answer: Any, owned: Mapping[str, Any]) -> Any:
         """Leave our field manager only `owned` of a Service; where somebody was faster, as it is: they take it over."""
         metadata = answer["metadata"]
-        entries = metadata.get("managedFields") or []
-        kept = [entry for entry in entries if entry["manager"] != names.FIELD_MANAGER]
-        if owned is not None:
-            kept.append({**owned, "time": metadata["creationTimestamp"]})
-        elif len(kept) == len(entries):
-            return answer
-        patch = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-            {"op": "replace", "path": "/metadata/managedFields", "value": kept},
-        ]
+        entries = [*others_fields(metadata), {**owned, "time": metadata["creationTimestamp"]}]
+        patch = [{"op": "replace", "path": "/metadata/managedFields", "value": entries}]
         try:
-            return await self._patch_service(Key(metadata["namespace"], metadata["name"]), patch)
+            return await self.patch_service(
+                Key(metadata["namespace"], metadata["name"]), metadata["resourceVersion"], patch
+            )
         except ApiError as error:
             if classify(error) is not Reaction.REPLAN:
                 raise
             return answer
-
-    async def _patch_service(self, target: Key, patch: list[Any]) -> Any:
-        return await self.request("PATCH", _service_path(target), params=_OURS, body=patch, content_type=_JSON_PATCH)
 
     # ---- RoutingPolicies, Events
 
@@ -253,6 +249,11 @@ class KubeClient:
     async def _json_patch(self, target: Key, patch: list[Any]) -> Any:
         path = _virtual_service_path({"namespace": target.namespace, "name": target.name})
         return await self.request("PATCH", path, params=_OURS, body=patch, content_type=_JSON_PATCH)
+
+
+def others_fields(metadata: Mapping[str, Any]) -> list[Any]:
+    """Return what of `managedFields` is not our field manager's."""
+    return [entry for entry in metadata.get("managedFields") or () if entry["manager"] != names.FIELD_MANAGER]
 
 
 def _ignore(_method: str, _status: int, _seconds: float) -> None:
