@@ -245,7 +245,7 @@ def test_reason_apply_failed(world: World) -> None:
         return world.entry("defaults", "shop", "reviews").get("reason") == "ApplyFailed"
 
     eventually("said", fight)
-    assert "user keeps changing VirtualService" in entry(world, "ApplyFailed")["message"]
+    assert "user keeps changing or deleting VirtualService" in entry(world, "ApplyFailed")["message"]
 
 
 def test_reason_output_not_allowed(world: World) -> None:

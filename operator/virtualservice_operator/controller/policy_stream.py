@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _RESTART_SECONDS: Final = 2.0
 _DELIVERY_SECONDS: Final = 10.0
+_LONGEST_RESTART: Final = 30.0
 
 
 class PolicyStream:
@@ -41,6 +42,7 @@ class PolicyStream:
         self._delivered: dict[Key, int] = {}
         self._overdue: dict[Key, float] = {}
         self._list_now = asyncio.Event()
+        self._restarts = 0
 
     async def run(self) -> None:
         """List for ever; keep kopf watching while the kind is installed."""
@@ -54,11 +56,19 @@ class PolicyStream:
                 if listed is not None and thread is None:
                     self._delivered.clear()
                     self._overdue.clear()
+                    await self._wait_before_start()
                     thread = KopfThread(self._source, self._deliver, self._list_now.set)
                 await self._pause(_RESTART_SECONDS if listed is None else self._interval * random.uniform(0.8, 1.0))  # noqa: S311 - only spreads load
         finally:
             if thread is not None:
                 await thread.stop()
+
+    async def _wait_before_start(self) -> None:
+        """Wait, longer each time, before kopf is started again; what it would deliver comes with the list meanwhile."""
+        if self._restarts:
+            await asyncio.sleep(min(2 ** (self._restarts - 1), _LONGEST_RESTART))
+            await self._list()
+        self._restarts += 1
 
     async def _list(self) -> dict[Key, int] | None:
         try:
@@ -83,6 +93,7 @@ class PolicyStream:
     def _deliver(self, kind: str | None, raw: Mapping[str, Any]) -> None:
         """Take one event of kopf's, in our loop."""
         item = decode_policy(raw)
+        self._restarts = 1
         self._delivered[item.key] = item.version
         if kind == "DELETED":
             self._sink.drop(item)
@@ -129,6 +140,8 @@ class KopfThread:
                     settings=_settings(),
                     clusterwide=True,
                     standalone=True,
+                    # Else it asks for the name of who runs us, and a Pod's user has none. The type is kopf's own secret.
+                    identity=names.OPERATOR,  # type: ignore[arg-type]
                     stop_flag=self._stop,
                 )
             )

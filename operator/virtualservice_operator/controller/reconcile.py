@@ -143,11 +143,11 @@ class Reconciler:
         return outcome
 
     def _is_drift(self, change: Change) -> bool:
-        """Tell whether somebody changed what we wrote: we want the same as then, and something else stands there."""
+        """Tell whether somebody changed or deleted what we wrote: we want the same as then, and it is not there."""
         written = self._written.get(change.target)
-        if change.action is not Action.UPDATE or written is None or change.observed is None:
+        if written is None or written != _fingerprint(change):
             return False
-        return change.observed.marked and written == _fingerprint(change)
+        return change.observed.marked if change.observed is not None else change.action is Action.CREATE
 
     def _retry(self, key: Key, outcomes: Sequence[Outcome]) -> None:
         """Bring the key back after trouble, later each time; a key without trouble starts anew."""
@@ -226,7 +226,7 @@ def _fight(change: Change) -> Finding:
     managers = ", ".join(change.observed.managers) if change.observed is not None else ""
     return Finding(
         Reason.APPLY_FAILED,
-        f"{managers or 'somebody'} keeps changing VirtualService {change.target}; it is repaired once a minute. "
+        f"{managers or 'somebody'} keeps changing or deleting VirtualService {change.target}; it is repaired once a minute. "
         "Change the policy instead, or take the VirtualService over by removing our label",
     )
 

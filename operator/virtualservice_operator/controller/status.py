@@ -40,7 +40,7 @@ class _Told(NamedTuple):
     done: str
 
 
-_DRIFT: Final = _Told("DriftRepaired", "Warning", "VirtualService", "changed by somebody else and repaired")
+_DRIFT: Final = _Told("DriftRepaired", "Warning", "VirtualService", "changed or deleted by somebody else and repaired")
 _VIRTUAL_SERVICES: Final = {
     Action.CREATE: _Told("VirtualServiceCreated", "Normal", "VirtualService", "created"),
     Action.DELETE: _Told("VirtualServiceDeleted", "Normal", "VirtualService", "deleted"),
