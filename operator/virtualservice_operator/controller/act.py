@@ -9,7 +9,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.controller.act_placeholder import carry_out_placeholder
 from virtualservice_operator.controller.store import Store
-from virtualservice_operator.core.changes import Action, Change, PlaceholderChange
+from virtualservice_operator.core.changes import Action, Change, PlaceholderChange, document_of
 from virtualservice_operator.core.objects import Finding, VirtualService
 from virtualservice_operator.core.ownership import differs
 from virtualservice_operator.kube.client import KubeClient
@@ -55,12 +55,12 @@ class StoredOtherwise(Exception):  # noqa: N818 - it says what happened
 
 
 async def _create(client: KubeClient, store: Store, change: Change) -> None:
-    await _settle(client, store, change, await client.create_virtual_service(_document(change)))
+    await _settle(client, store, change, await client.create_virtual_service(document_of(change)))
 
 
 async def _update(client: KubeClient, store: Store, change: Change) -> None:
     observed = _observed(change)
-    answer = await client.update_virtual_service(_document(change), observed.uid)
+    answer = await client.update_virtual_service(document_of(change), observed.uid)
     if observed.adoptable and not observed.marked:
         # It has done its work; left there, nobody could take the object over again by removing our label.
         answer = await client.remove_adoption(change.target, answer["metadata"]["resourceVersion"])
@@ -69,7 +69,7 @@ async def _update(client: KubeClient, store: Store, change: Change) -> None:
 
 async def _settle(client: KubeClient, store: Store, change: Change, answer: Mapping[str, Any]) -> None:
     """Enter the answer; where somebody added fields that an apply leaves alone, replace the whole spec once."""
-    document, written = _document(change), decode_virtual_service(answer)
+    document, written = document_of(change), decode_virtual_service(answer)
     if differs(document, change.spec_digest, written) is not None:
         version = answer["metadata"]["resourceVersion"]
         answer = await client.replace_virtual_service_spec(change.target, document["spec"], version)
@@ -124,12 +124,6 @@ def _message(change: Change | PlaceholderChange, reaction: Reaction, error: Kube
             return f"VirtualService {change.target} is refused: {printable(found[0]) if found else error}"
         case _:
             return f"cannot {change.action} VirtualService {change.target}: {error}"
-
-
-def _document(change: Change) -> dict[str, Any]:
-    if change.document is None:
-        raise ValueError(f"{change.action} of {change.target} has no document")
-    return change.document
 
 
 def _observed(change: Change) -> VirtualService:

@@ -9,7 +9,7 @@ from typing import Any
 
 from virtualservice_operator.api import names
 from virtualservice_operator.controller.store import Store
-from virtualservice_operator.core.changes import Action, PlaceholderChange
+from virtualservice_operator.core.changes import Action, PlaceholderChange, document_of
 from virtualservice_operator.core.objects import Service
 from virtualservice_operator.kube.client import KubeClient, others_fields, pointer
 from virtualservice_operator.kube.decode import decode_service
@@ -21,10 +21,10 @@ async def carry_out_placeholder(client: KubeClient, store: Store, change: Placeh
     """Carry out one change; every answer enters the store."""
     match change.action:
         case Action.CREATE:
-            store.put_answer(decode_service(await client.create_placeholder(_document(change))))
+            store.put_answer(decode_service(await client.create_placeholder(document_of(change))))
         case Action.UPDATE:
             version = str(_observed(change).version)
-            patch = _adjusting(_document(change))
+            patch = _adjusting(document_of(change))
             answer = await client.patch_placeholder(change.target, version, patch)
             store.put_answer(decode_service(answer))
         case Action.RELEASE:
@@ -90,12 +90,6 @@ def _letting_go(stored: Mapping[str, Any]) -> Patch:
 def _is_type_theirs(metadata: Mapping[str, Any]) -> bool:
     """Tell whether somebody else has written the type, so that it is what they want."""
     return any("f:type" in entry.get("fieldsV1", {}).get("f:spec", {}) for entry in others_fields(metadata))
-
-
-def _document(change: PlaceholderChange) -> dict[str, Any]:
-    if change.document is None:
-        raise ValueError(f"{change.action} of {change.target} has no document")
-    return change.document
 
 
 def _observed(change: PlaceholderChange) -> Service:

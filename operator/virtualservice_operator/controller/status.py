@@ -190,6 +190,8 @@ class StatusWriter:
             try:
                 await self._client.create_event(_event(policy, reason, kind, message))
             except KubeError as error:
+                if classify(error) is Reaction.DROP:
+                    return  # the namespace is being deleted, and the policy with it
                 logger.warning("cannot write Event %s on RoutingPolicy %s: %s", reason, policy.key, error)
 
 

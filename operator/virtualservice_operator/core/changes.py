@@ -47,6 +47,13 @@ class PlaceholderChange:
     policies: tuple[Key, ...] = ()
 
 
+def document_of(change: Change | PlaceholderChange) -> dict[str, Any]:
+    """Return what a change writes; `ValueError` for one that writes nothing."""
+    if change.document is None:
+        raise ValueError(f"{change.action} of {change.target} has no document")
+    return change.document
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
