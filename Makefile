@@ -33,8 +33,8 @@ test: $(READY) ## Run all tests that need no container engine.
 	@$(BIN)/python -m pytest -m "not kind" $(ARGS)
 
 .PHONY: image
-image: $(READY) ## Build the operator's image with the Docker that runs here; TAG=latest.
-	@docker build --tag virtualservice-operator:$(or $(TAG),latest) --build-arg REVISION=$$(git rev-parse HEAD) .
+image: $(READY) ## Build the operator's image, virtualservice-operator:VERSION; without Docker, into build/.
+	@$(BIN)/python -m kind image
 
 .PHONY: e2e
 e2e: $(READY) ## Install the operator on a kind cluster and use it with kubectl (about 15 minutes the first time).

@@ -1,6 +1,7 @@
 """One kind cluster for the whole run, with Istio's CRDs and the operator installed from kustomize/overlays/quickstart."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from controlplane.progress import say_to_stderr
 from e2e.user import ROOT, User
 from kind.cluster import Cluster, open_cluster
 
-NAME, TAG = "vso-e2e", "latest"
+NAME = "vso-e2e"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,8 +22,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with open_cluster(NAME, TAG, keep=False, say=say_to_stderr) as found:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Say what takes long while it does: pytest would keep minutes of it to itself."""
+    with ExitStack() as stack:
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            found = stack.enter_context(open_cluster(NAME, keep=False, say=say_to_stderr))
         yield found
 
 

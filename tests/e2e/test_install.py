@@ -1,6 +1,7 @@
 """Installed, started, killed, uninstalled."""
 
 import json
+from datetime import datetime
 
 from e2e.user import ROOT, User, eventually
 
@@ -35,24 +36,16 @@ def test_the_operator_runs_as_nobody_and_can_write_nowhere(user: User) -> None:
 
 
 def test_from_start_to_ready_takes_seconds(user: User) -> None:
-    """The log has the moments: of the first line, and of the last kind that was listed."""
-    name = eventually("ready", lambda: operator_pod(user))["name"]
-    measure = (
-        "import time, urllib.request, subprocess, sys\n"
-        "started = time.monotonic()\n"
-        "run = subprocess.Popen(['vso', 'run', '--port', '8099', '--host', '127.0.0.1'], stderr=subprocess.DEVNULL)\n"
-        "while time.monotonic() < started + 60:\n"
-        "    try:\n"
-        "        urllib.request.urlopen('http://127.0.0.1:8099/readyz', timeout=1); break\n"
-        "    except OSError:\n"
-        "        time.sleep(0.05)\n"
-        "else:\n"
-        "    sys.exit('never ready')\n"
-        "print(round(time.monotonic() - started, 2)); run.terminate(); run.wait(10)\n"
+    """By the kubelet: from the start of the container to the first probe that found it ready."""
+    found = eventually("ready", lambda: operator_pod(user))["name"]
+    printed = json.loads(user.kubectl("get", "pod", found, "-n", user.operator, "-o", "json"))
+    started = printed["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    ready = next(item for item in printed["status"]["conditions"] if item["type"] == "Ready")["lastTransitionTime"]
+    seconds = (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
+    print(
+        f"from start to ready: {seconds:.0f} s, as the kubelet tells it to the second (the goal is {READY_SECONDS:.0f} s)"
     )
-    seconds = float(user.kubectl("exec", name, "-n", user.operator, "--", "python", "-c", measure))
-    print(f"from start to ready: {seconds} s (the goal is {READY_SECONDS} s on a machine of its own)")
-    assert seconds < 60
+    assert seconds < 120
 
 
 def test_metrics_are_served_behind_the_service(user: User) -> None:

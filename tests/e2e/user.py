@@ -83,6 +83,7 @@ class User:
 
     def serve(self, namespace: str, *names: str) -> None:
         """Make a Service with a Pod that answers with its namespace; return when it is ready."""
+        eventually("Pods can be made there", lambda: self.get("serviceaccount", "default", "-n", namespace))
         for name in names:
             self.apply(_service(namespace, name), _pod(namespace, name, self.image))
         for name in names:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from pytest_kind import KindCluster
 
 from controlplane.progress import Say
 from controlplane.supervisor import Supervisor
-from kind.engine import Engine, docker_answers, open_engine
+from kind.engine import Engine, docker_answers, open_engine, scratch
 from kind.errors import KindError
 from kind.node_image import ensure_node_archive
 from kind.operator_image import build_operator_image
@@ -46,30 +44,25 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(name: str, tag: str, *, keep: bool, say: Say) -> Iterator[Cluster]:
+def open_cluster(name: str, *, keep: bool, say: Say) -> Iterator[Cluster]:
     """Give a ready cluster that has the operator's image; what was made for it is removed at the end, however it comes."""
     if os.environ.get(GIVEN) and not docker_answers():
         raise KindError(f"{GIVEN} is set, but no Docker answers: the operator's image is loaded from there")
-    directory = Path(tempfile.mkdtemp(prefix="vso-kind-"))
-    with Supervisor() as supervisor:
-        supervisor.when_orphaned("rm", "-rf", "--", str(directory))
-        try:
-            kind, kubectl = ensure_kind(say)
-            with open_engine(supervisor, directory, say) as engine, _environment(engine):
-                image = build_operator_image(engine, tag, say)
-                cluster = _cluster(name, directory, kind, _entering(engine, kubectl, directory))
-                with _created(cluster, engine, supervisor, keep=keep, say=say):
-                    cluster.load_docker_image(image)
-                    yield Cluster(cluster, image, engine)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+    with scratch() as (supervisor, directory):
+        kind, kubectl = ensure_kind(say)
+        with open_engine(supervisor, directory, say) as engine, _environment(engine, directory):
+            image = build_operator_image(engine, directory, say)
+            cluster = _cluster(name, directory, kind, _entering(engine, kubectl, directory))
+            with _created(cluster, engine, supervisor, keep=keep, say=say):
+                cluster.load_docker_image(image)
+                yield Cluster(cluster, image, engine)
 
 
 @contextmanager
-def _environment(engine: Engine) -> Iterator[None]:
-    """Show the engine to pytest-kind, which starts kind with this process's environment."""
+def _environment(engine: Engine, directory: Path) -> Iterator[None]:
+    """Show the engine to pytest-kind, which starts kind with this process's environment, and keep kind's files together."""
     before = dict(os.environ)
-    os.environ.update(engine.environment)
+    os.environ.update(engine.environment, TMPDIR=str(directory))
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from controlplane.supervisor import Process, Supervisor
 from controlplane.toolchain import lock
 from controlplane.waiting import wait_for
 from kind import machine
-from kind.commands import APART, environment, require
+from kind.commands import APART, DIES_WITH_US, environment, require
 from kind.errors import KindError
 from kind.paths import cache
 from kind.programs import ensure_node_programs
@@ -83,6 +84,18 @@ class Engine:
 
 
 @contextmanager
+def scratch() -> Iterator[tuple[Supervisor, Path]]:
+    """Give a supervisor and a folder that goes with this process, even if that is killed."""
+    with Supervisor() as supervisor:
+        directory = Path(tempfile.mkdtemp(prefix="vso-kind-"))
+        supervisor.when_orphaned("rm", "-rf", "--", str(directory))
+        try:
+            yield supervisor, directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
 def open_engine(supervisor: Supervisor, directory: Path, say: Say) -> Iterator[Engine]:
     """Give the running engine, or start one; `directory` is for the log, the socket and what else goes afterwards."""
     if docker_answers():
@@ -113,7 +126,7 @@ def _start(supervisor: Supervisor, directory: Path, say: Say) -> Iterator[Engine
         engine = Engine(
             {**environment(), "DOCKER_HOST": _address(directory), "DOCKER_BUILDKIT": "0"},
             is_ours=True,
-            enter=("nsenter", f"--net=/proc/{process.pid}/ns/net", "--"),
+            enter=(*DIES_WITH_US, "nsenter", f"--net=/proc/{process.pid}/ns/net", "--"),
         )
         _wait_for_answer(process, engine)
         _remove_containers(engine)  # of a run that was killed

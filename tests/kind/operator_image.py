@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -28,20 +27,26 @@ CONTEXT = (
 SLOW_SECONDS = 20
 
 
-def build_operator_image(engine: Engine, tag: str, say: Say) -> str:
+def operator_image() -> str:
+    """Return the image's name, which `kustomize/base` has too: its tag is the version of the program."""
+    return f"{NAME}:{_version()}"
+
+
+def build_operator_image(engine: Engine, directory: Path, say: Say) -> str:
     """Build the image and return its name: on the official Python where it can be pulled, else on one made here."""
-    name = f"{NAME}:{tag}"
     started = time.monotonic()
     if engine.can_pull(DEFAULT_BASE):
-        _build(engine, name, [], wheels=None)
+        _build(engine, [], directory, wheels=None)
     else:
         base = base_image.ensure_base(say)
         _import_base(engine, base)
         options = ["PIP_NO_INDEX=1", f"PYTHON_IMAGE={base_image.NAME}"]
-        _build(engine, name, [f"--build-arg={option}" for option in options] + ["--network=none"], base.wheels)
+        _build(engine, [*(f"--build-arg={option}" for option in options), "--network=none"], directory, base.wheels)
+    if engine.is_ours:  # what older sources left
+        engine.docker("image", "prune", "--force", "--filter=until=72h")
     if time.monotonic() - started > SLOW_SECONDS:
         say(f"building the operator's image took {time.monotonic() - started:.0f} s")
-    return name
+    return operator_image()
 
 
 def _import_base(engine: Engine, base: base_image.Base) -> None:
@@ -52,19 +57,19 @@ def _import_base(engine: Engine, base: base_image.Base) -> None:
     engine.docker("tag", exact, base_image.NAME)
 
 
-def _build(engine: Engine, name: str, options: list[str], wheels: Path | None) -> None:
+def _build(engine: Engine, options: list[str], directory: Path, wheels: Path | None) -> None:
     """Build from a copy of what the image is made of: the wheels have no place in the repository."""
-    with tempfile.TemporaryDirectory(prefix="vso-image-") as directory:
-        context = Path(directory)
-        for file in CONTEXT:
-            shutil.copy2(ROOT / file, context)
-        shutil.copytree(
-            ROOT / "operator", context / "operator", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
-        if wheels is not None:
-            shutil.copytree(wheels, context / "wheels")
-        labels = (f"--build-arg=VERSION={_version()}", f"--build-arg=REVISION={_revision()}")
-        engine.docker("build", "--quiet", f"--tag={name}", *labels, *options, directory)
+    context = directory / "context"
+    context.mkdir()
+    for file in CONTEXT:
+        shutil.copy2(ROOT / file, context)
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "operator", context / "operator", ignore=ignored)
+    if wheels is not None:
+        shutil.copytree(wheels, context / "wheels")
+    labels = (f"--build-arg=VERSION={_version()}", f"--build-arg=REVISION={_revision()}")
+    engine.docker("build", "--quiet", f"--tag={operator_image()}", *labels, *options, str(context))
+    shutil.rmtree(context)
 
 
 def _version() -> str:
