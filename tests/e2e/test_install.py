@@ -35,6 +35,13 @@ def test_the_operator_runs_as_nobody_and_can_write_nowhere(user: User) -> None:
     assert code != 0, printed
 
 
+def test_the_log_has_no_complaints(user: User) -> None:
+    """A Pod's user has no name and no home: what looks for one fails here and nowhere else."""
+    printed = user.kubectl("logs", "deployment/virtualservice-operator", "-n", user.operator)
+    assert "watching RoutingPolicies" in printed
+    assert [line for line in printed.splitlines() if "warning" in line.lower() or "error" in line.lower()] == []
+
+
 def test_from_start_to_ready_takes_seconds(user: User) -> None:
     """By the kubelet: from the start of the container to the first probe that found it ready."""
     found = eventually("ready", lambda: operator_pod(user))["name"]
