@@ -15,7 +15,7 @@ def test_creation_of_a_service_in_the_default_namespace(user: User) -> None:
     user.policy("create-shop", developers=[])
     user.serve("create-shop", "reviews")
     eventually("its VirtualService", lambda: user.rules("create-shop", "reviews") == ["default"])
-    assert user.ask("create-shop", "reviews", "http://reviews.create-shop") == "create-shop"
+    user.hears("create-shop", "reviews", "http://reviews.create-shop", "create-shop")
 
 
 def test_creation_update_and_deletion_of_a_service_in_a_developers_namespace(user: User) -> None:
@@ -30,7 +30,7 @@ def test_creation_update_and_deletion_of_a_service_in_a_developers_namespace(use
         *("get", "virtualservice", "reviews-virtual-service", "-n", "dev-shop"),
         *("-o", "jsonpath={.spec.http[0].route[0].destination.host}"),
     )
-    assert user.ask("dev-shop", "reviews", f"http://{host}") == "dev-ann"
+    user.hears("dev-shop", "reviews", f"http://{host}", "dev-ann")
     user.kubectl("patch", "service", "reviews", "-n", "dev-ann", "--type=json", "-p", _TO_8080)
     eventually("the new port", lambda: "8080" in user.kubectl("get", "vs", "-n", "dev-shop", "-o", "yaml"))
     user.kubectl("delete", "service", "reviews", "-n", "dev-ann")

@@ -58,8 +58,8 @@ def test_from_start_to_ready_takes_seconds(user: User) -> None:
 def test_metrics_are_served_behind_the_service(user: User) -> None:
     user.namespace("prometheus")
     user.serve("prometheus", "client")
-    found = user.ask("prometheus", "client", f"http://{user.operator}.{user.operator}:8080/metrics")
-    assert "virtualservice_operator_services_processed_total" in found
+    url = f"http://{user.operator}.{user.operator}:8080/metrics"
+    user.hears("prometheus", "client", url, "virtualservice_operator_services_processed_total")
 
 
 def test_a_killed_pod_comes_back_and_goes_on(user: User) -> None:

@@ -106,9 +106,14 @@ class User:
         found = self.get("virtualservice", f"{service}-virtual-service", "-n", namespace)
         return [rule["name"] for rule in found["spec"]["http"]] if found is not None else []
 
-    def ask(self, namespace: str, pod: str, url: str) -> str:
-        """Return what a Pod gets from a URL."""
-        return self.kubectl("exec", pod, "-n", namespace, "--", "python", "-c", ASK, url).strip()
+    def hears(self, namespace: str, pod: str, url: str, expected: str) -> None:
+        """Return when a Pod gets an answer from a URL that contains what is expected; rules of Services take a moment."""
+
+        def answers() -> bool:
+            code, printed = self.try_kubectl("exec", pod, "-n", namespace, "--", "python", "-c", ASK, url)
+            return code == 0 and expected in printed
+
+        eventually(f"{pod} in {namespace} hears {expected!r} from {url}", answers)
 
 
 def _service(namespace: str, name: str) -> dict[str, Any]:
