@@ -30,7 +30,15 @@ demo: $(READY) ## Show the operator at work on a control plane of its own; KEEP=
 
 .PHONY: test
 test: $(READY) ## Run all tests that need no container engine.
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not kind" $(ARGS)
+
+.PHONY: image
+image: $(READY) ## Build the operator's image, virtualservice-operator:VERSION; without Docker, into build/.
+	@$(BIN)/python -m kind image
+
+.PHONY: e2e
+e2e: $(READY) ## Install the operator on a kind cluster and use it with kubectl (about 15 minutes the first time).
+	@$(BIN)/python -m pytest tests/e2e -p no:randomly $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Format, lint, types, import contracts, generated files, pure tests with coverage.
@@ -39,7 +47,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files, pure 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory verify
-	@$(BIN)/python -m pytest -q -m "not controlplane" --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q -m "not controlplane and not kind" --cov --cov-report=term --cov-fail-under=95
 
 .PHONY: properties
 properties: $(READY) ## Run the property tests over 100,000 random clusters (about 15 minutes).
@@ -69,3 +77,4 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 lock: $(READY) ## Write the lock files; UPGRADE=1 takes newer versions.
 	@$(LOCK) $(if $(UPGRADE),--upgrade) -o requirements.lock pyproject.toml
 	@$(LOCK) $(if $(UPGRADE),--upgrade) --group dev -o requirements-dev.lock pyproject.toml
+	@echo setuptools | $(LOCK) -c requirements-dev.lock -o requirements-build.lock -

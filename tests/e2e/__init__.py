@@ -1,0 +1,1 @@
+"""The operator as a user installs it: an image, `kubectl apply -k`, a kind cluster with real Pods."""
