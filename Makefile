@@ -72,8 +72,9 @@ format: $(READY) ## Format and mend what can be mended.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+# Extras stay in the pins: pip takes `coverage` for another package than `coverage[toml]`, and the newest of the latter.
 .PHONY: lock
-LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-strip-extras
 lock: $(READY) ## Write the lock files; UPGRADE=1 takes newer versions.
 	@$(LOCK) $(if $(UPGRADE),--upgrade) -o requirements.lock pyproject.toml
 	@$(LOCK) $(if $(UPGRADE),--upgrade) --group dev -o requirements-dev.lock pyproject.toml
