@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from cluster.world import World
+from controlplane.audit import read_writes
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
 
 ACCOUNT = ("virtualservice-operator", "virtualservice-operator")
 USER = "system:serviceaccount:virtualservice-operator:virtualservice-operator"
+# All that our account ever writes; a Service only where it is a placeholder (test_placeholders).
+WRITTEN = {("virtualservices", ""), ("routingpolicies", "status"), ("events", ""), ("services", "")}
 # A deleted policy's grace is five seconds; here it is short, and test_policies has one test with the real length.
 FLAGS = ("--policy-delete-grace", "0.2", "--policy-list", "1", "--placeholder-delay", "1")
 
@@ -33,6 +36,8 @@ def operator(
     with OperatorProcess(operator_kubeconfig, tmp_path_factory.mktemp("operator"), *FLAGS) as process:
         yield process
         assert "bug:" not in process.log.read_text(), process.log.read_text()
+    written = {(event.resource, event.subresource) for event in read_writes(control_plane.audit_log, USER)}
+    assert written <= WRITTEN
 
 
 @pytest.fixture

@@ -54,6 +54,10 @@ class World:
         """Return the real name of a namespace."""
         return f"{self.prefix}-{name}"
 
+    def holds(self, namespace: str) -> bool:
+        """Tell whether a namespace, by its real name, is one of this world's."""
+        return namespace.startswith(f"{self.prefix}-")
+
     def host(self, name: str, namespace: str) -> str:
         """Return the full host name of a Service."""
         return f"{name}.{self.ns(namespace)}.svc.cluster.local"

@@ -33,7 +33,7 @@ def fields(schema: Schema, definitions: Schema, path: str = "") -> Iterator[tupl
     """Yield the path and type of everything a model of pydantic allows: `[]` for items, `{}` for values of a map."""
     if "$ref" in schema:
         schema = definitions[schema["$ref"].rpartition("/")[2]]
-    for option in schema.get("anyOf", ()):
+    for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
         yield from fields(option, definitions, path)
     if schema.get("type", "null") != "null":
         yield path, schema["type"]

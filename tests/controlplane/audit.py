@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
@@ -46,6 +48,11 @@ def read_events(path: Path, *, user: str | None = None) -> Iterator[AuditEvent]:
             event = _decode(json.loads(line))
             if user in (None, event.user):
                 yield event
+
+
+def read_writes(path: Path, user: str) -> list[AuditEvent]:
+    """Return the requests of a user that write, oldest first."""
+    return [event for event in read_events(path, user=user) if event.verb in WRITES]
 
 
 def _decode(event: dict[str, Any]) -> AuditEvent:

@@ -242,6 +242,8 @@ class ControlPlane:
         self.kubectl("apply", "--server-side", *(f"--filename={path}" for path in crds))
         # Not `kubectl wait`: it fails on a CRD that has no conditions yet.
         wait_for(self._are_crds_established, what="the CRDs to be established")
+        # kubectl keeps what it knew of the server's kinds before, and looks there for short names.
+        self.kubectl("api-resources", "--output=name")
 
     def _are_crds_established(self) -> bool:
         crds = self.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
