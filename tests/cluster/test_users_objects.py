@@ -5,7 +5,6 @@ from cluster.world import World, eventually, shop_with_alice
 from controlplane.audit import AuditEvent, read_writes
 
 
-
 def writes_of_the_operator(world: World) -> list[AuditEvent]:
     """Return the writes in this world; conftest looks at those of the whole run, placeholders included."""
     return [event for event in read_writes(world.plane.audit_log, USER) if world.holds(event.namespace)]
