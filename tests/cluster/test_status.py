@@ -3,8 +3,8 @@
 import subprocess
 
 from cluster.conftest import USER
-from cluster.world import World, eventually, only, shop_with_alice
-from controlplane.audit import read_events
+from cluster.world import World, eventually, only, shop_with_alice, steadily
+from controlplane.audit import AuditEvent, read_events, read_writes
 
 
 def test_a_new_policy_is_pending_until_the_operator_has_seen_it(world: World) -> None:
@@ -99,6 +99,22 @@ def test_nothing_is_written_without_news(world: World) -> None:
     eventually("and said so", lambda: world.status("defaults", "shop")["matchedServices"] == 2)
     eventually("one VirtualService, one status, one Event", lambda: writes() == before + 3)
     assert world.stored_policy("defaults", "shop")["metadata"]["resourceVersion"] != version
+
+
+def test_a_policy_whose_last_service_is_gone_is_written_once(world: World) -> None:
+    """An apply that empties a list takes the field away; what is stored must be what was meant all the same."""
+    shop_with_alice(world, "reviews")
+    world.delete_service("reviews", "shop")
+    world.wait_condition("defaults", "shop", "Ready", ("True", "NoMatchingServices"))
+    assert "services" not in world.status("defaults", "shop")
+    before = len(status_writes(world))
+    world.label("alice", team="x")  # the policy depends on this namespace, so it is looked at again
+    steadily("no status is written", lambda: len(status_writes(world)) == before, seconds=3)
+
+
+def status_writes(world: World) -> list[AuditEvent]:
+    writes = read_writes(world.plane.audit_log, USER)
+    return [event for event in writes if event.subresource == "status" and world.holds(event.namespace)]
 
 
 def test_last_transition_time_moves_only_with_the_status(world: World) -> None:

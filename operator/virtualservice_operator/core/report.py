@@ -76,7 +76,8 @@ def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: 
         "developerRoutes": sum(entry.routes for entry in entries.values()),
         "placeholders": sum(entry.placeholders for entry in entries.values()),
         "conditions": conditions,
-        "services": [_service_status(entry) for entry in shown[:SERVICES_LIMIT]],
+        # An apply that empties a list takes the field away: written as an empty list, it would never be as it is stored.
+        **({"services": [_service_status(entry) for entry in shown[:SERVICES_LIMIT]]} if shown else {}),
         "omittedServices": max(0, len(shown) - SERVICES_LIMIT),
     }
 
