@@ -19,6 +19,8 @@ class AuditEvent:
 
     `code` is the HTTP status of the answer; `stage` is ResponseStarted for a watch, which is written when it opens,
     and ResponseComplete for everything else. What a request does not have (the namespace of a Node) is "".
+    `timestamp` is when it was received, `answered` when it was answered; `pod` is the one that the token is bound to;
+    `body` is kept for Leases alone.
     """
 
     verb: str
@@ -32,6 +34,10 @@ class AuditEvent:
     stage: str
     request_uri: str
     timestamp: datetime
+    answered: datetime
+    agent: str
+    pod: str
+    body: dict[str, Any]
 
 
 def read_events(path: Path, *, user: str | None = None) -> Iterator[AuditEvent]:
@@ -69,4 +75,8 @@ def _decode(event: dict[str, Any]) -> AuditEvent:
         stage=event["stage"],
         request_uri=event["requestURI"],
         timestamp=datetime.fromisoformat(event["requestReceivedTimestamp"]),
+        answered=datetime.fromisoformat(event.get("stageTimestamp", event["requestReceivedTimestamp"])),
+        agent=event.get("userAgent", ""),
+        pod=event["user"].get("extra", {}).get("authentication.kubernetes.io/pod-name", [""])[0],
+        body=event.get("requestObject", {}),
     )

@@ -2,19 +2,26 @@
 
 import asyncio
 import re
+import secrets
+import socket
 
 import click
 
 from virtualservice_operator.controller.run import run_operator
 from virtualservice_operator.controller.telemetry import configure_logging
+from virtualservice_operator.core.lease import LONGEST_DURATION, LeaseTiming
+from virtualservice_operator.core.objects import Key
 from virtualservice_operator.core.resolution import PlanSettings
 from virtualservice_operator.kube.connection import Source
 from virtualservice_operator.kube.errors import ConfigurationError
 from virtualservice_operator.kube.informer import Timing
+from virtualservice_operator.kube.lease import Election
 from virtualservice_operator.settings import Settings
 
 _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+_LONGEST_NAME = 253
 
 
 def _domain(_context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -27,6 +34,22 @@ def _namespace(_context: click.Context, parameter: click.Parameter, value: str) 
     if not _LABEL.fullmatch(value):
         raise click.BadParameter(f"{value!r} is not a namespace's name", param=parameter)
     return value
+
+
+def _lease_name(_context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not _DOMAIN.fullmatch(value) or len(value) > _LONGEST_NAME:
+        raise click.BadParameter(f"{value!r} is not a Lease's name", param=parameter)
+    return value
+
+
+def _lease_timing(duration: int, deadline: float, retry: float) -> LeaseTiming:
+    """Return how a Lease is held. A deadline must have room for two tries, and end well before others take the Lease."""
+    if not 2 * retry < deadline < duration:
+        raise click.UsageError(
+            f"--lease-retry {retry:g}, --lease-renew-deadline {deadline:g} and --lease-duration {duration} do not fit: the "
+            "deadline must be more than twice the first and less than the last, as 2, 10 and 15 are"
+        )
+    return LeaseTiming(duration, deadline, retry)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "VSO", "show_default": True})
@@ -62,6 +85,42 @@ def _namespace(_context: click.Context, parameter: click.Parameter, value: str) 
     default=5,
     help="Seconds for which the name of a deleted Service is left free before a placeholder takes it.",
 )
+@click.option(
+    "--leader-election/--no-leader-election",
+    envvar=["VSO_LEADER_ELECTION", "LEADER_ELECTION_ENABLED"],
+    default=True,
+    help="Whether to write only while holding a Lease; without, one process at most may run.",
+)
+@click.option(
+    "--leader-election-id",
+    envvar=["VSO_LEADER_ELECTION_ID", "LEADER_ELECTION_ID"],
+    default="virtualservice-operator-leader",
+    callback=_lease_name,
+    help="Name of the Lease, in the operator's own namespace.",
+)
+@click.option(
+    "--lease-duration",
+    type=click.IntRange(2, LONGEST_DURATION),
+    default=15,
+    help="Seconds after its last renewal for which a Lease is left to its holder.",
+)
+@click.option(
+    "--lease-renew-deadline",
+    type=click.FloatRange(0.1),
+    default=10,
+    help="Seconds after the last renewal for which the holder writes; less than --lease-duration.",
+)
+@click.option(
+    "--lease-retry",
+    type=click.FloatRange(0.01),
+    default=2,
+    help="Seconds between renewals; less than half of --lease-renew-deadline.",
+)
+@click.option(
+    "--identity",
+    envvar=["VSO_IDENTITY", "POD_NAME"],
+    help="Name of this replica in the Lease; else $POD_NAME, else made from the host's name.",
+)
 @click.option("--host", default="0.0.0.0", help="Address for probes and metrics.")  # noqa: S104 - probes come from outside the Pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, help="Port for probes and metrics.")
 @click.option("--workers", type=click.IntRange(1, 64), default=8, help="Services reconciled at a time.")
@@ -85,6 +144,12 @@ def run(  # noqa: PLR0913 - one parameter per flag
     route_consent: str,
     placeholder_consent: str,
     placeholder_delay: float,
+    leader_election: bool,
+    leader_election_id: str,
+    lease_duration: int,
+    lease_renew_deadline: float,
+    lease_retry: float,
+    identity: str | None,
     host: str,
     port: int,
     workers: int,
@@ -94,6 +159,11 @@ def run(  # noqa: PLR0913 - one parameter per flag
 ) -> None:
     """Run the operator until SIGTERM. Each flag can also be set as VSO_<FLAG>."""
     configure_logging(log_level, log_format)
+    election = Election(
+        Key(operator_namespace, leader_election_id),
+        identity or f"{socket.gethostname()}-{secrets.token_hex(4)}",
+        _lease_timing(lease_duration, lease_renew_deadline, lease_retry),
+    )
     settings = Settings(
         source=Source(kubeconfig, context),
         plan=PlanSettings(
@@ -105,6 +175,7 @@ def run(  # noqa: PLR0913 - one parameter per flag
             placeholder_delay=placeholder_delay,
         ),
         timing=Timing(resync=resync),
+        election=election if leader_election else None,
         host=host,
         port=port,
         workers=workers,

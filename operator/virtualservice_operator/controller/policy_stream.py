@@ -22,7 +22,7 @@ from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
 from virtualservice_operator.kube.decode import decode_policy
 from virtualservice_operator.kube.errors import ConfigurationError, KubeError
-from virtualservice_operator.kube.informer import Sink, list_objects
+from virtualservice_operator.kube.informer import FreshLists, Sink, list_objects
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,13 @@ class PolicyStream:
         self._delivered: dict[Key, int] = {}
         self._overdue: dict[Key, float] = {}
         self._list_now = asyncio.Event()
+        self._fresh = FreshLists()
         self._restarts = 0
+
+    def list_anew(self) -> asyncio.Future[None]:
+        """List now; the result is done when a list that has begun since is in the sink."""
+        self._list_now.set()
+        return self._fresh.ask()
 
     async def run(self) -> None:
         """List for ever; keep kopf watching while the kind is installed."""
@@ -58,7 +64,10 @@ class PolicyStream:
                     self._overdue.clear()
                     await self._wait_before_start()
                     thread = KopfThread(self._source, self._deliver, self._list_now.set)
-                await self._pause(_RESTART_SECONDS if listed is None else self._interval * random.uniform(0.8, 1.0))  # noqa: S311 - only spreads load
+                if listed is None:
+                    await self._pause(_RESTART_SECONDS)
+                elif not self._fresh:  # else somebody has asked while this list was under way
+                    await self._pause(self._interval * random.uniform(0.8, 1.0))  # noqa: S311 - only spreads load
         finally:
             if thread is not None:
                 await thread.stop()
@@ -72,12 +81,13 @@ class PolicyStream:
 
     async def _list(self) -> dict[Key, int] | None:
         try:
-            items, version = await list_objects(self._client, Policy)
+            with self._fresh.listing():
+                items, version = await list_objects(self._client, Policy)
+                self._sink.report(Policy, None)
+                self._sink.replace_all(Policy, items, version)
         except KubeError as error:
             self._sink.report(Policy, error)
             return None
-        self._sink.report(Policy, None)
-        self._sink.replace_all(Policy, items, version)
         return {item.key: item.version for item in items}
 
     def _is_overdue(self, listed: Mapping[Key, int]) -> bool:

@@ -63,6 +63,10 @@ class KeyQueue:
         self._open = True
         self._wake.set()
 
+    def pause(self) -> None:
+        """Hand out no keys until `open`; marks are kept."""
+        self._open = False
+
     def close(self) -> None:
         """Hand out no more keys: whoever waits in `get` is told so."""
         self._closed = True

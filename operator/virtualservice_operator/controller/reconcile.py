@@ -61,6 +61,12 @@ class Reconciler:
         self._written: dict[Key, str] = {}
         self._repairs = RepairLog()
 
+    def forget(self) -> None:
+        """Begin anew: another replica may have written since."""
+        self._tries.clear()
+        self._written.clear()
+        self._repairs = RepairLog()
+
     async def work(self) -> None:
         """Reconcile keys until the queue is closed."""
         while (key := await self._queue.get()) is not None:

@@ -3,16 +3,21 @@
 
     informers, kopf's stream -> store -> queue -> workers -> API server
                                                      +-> ledger -> status writer
+    Lease -> elector -> duty: opens and pauses the queues; the client writes only while the elector permits it
 """
 
 import asyncio
 import logging
 import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
+from virtualservice_operator.controller.duty import Duty
+from virtualservice_operator.controller.outages import LeaseTrouble, Outages
 from virtualservice_operator.controller.policy_stream import PolicyStream
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.reconcile import Reconciler
@@ -23,27 +28,35 @@ from virtualservice_operator.core.objects import Namespace, Service, VirtualServ
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import ConfigurationError
 from virtualservice_operator.kube.informer import Informer
+from virtualservice_operator.kube.lease import Election, Elector
 from virtualservice_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_FINISH_SECONDS: Final = 5.0
+# What is under way at the end may take so long; then the Lease is left to run out, as a write may still be on its way.
+_FINISH_SECONDS: Final = 3.5
+_FIRST_LOOK_SECONDS: Final = 2.0
 # A webhook that takes its time over one policy's status holds up no other's.
 _STATUS_WORKERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What runs: `workers` end by themselves once the queues are closed, `others` only when they are cancelled."""
+    """
+    What runs: `workers` end by themselves once the queues are closed, all others only when they are cancelled.
+
+    `campaign` renews the Lease, so it goes on until the workers have ended.
+    """
 
     queues: tuple[KeyQueue, ...]
     workers: tuple[asyncio.Task[None], ...]
     others: tuple[asyncio.Task[None], ...]
+    campaign: asyncio.Task[None] | None
 
 
 async def run_operator(settings: Settings) -> None:
     """
-    Run until SIGTERM or SIGINT; what is being worked on is finished first, for up to five seconds.
+    Run until SIGTERM or SIGINT; what is being worked on is finished first, for a few seconds.
 
     Errors: `ConfigurationError` where there is no cluster to talk to, or the port is taken.
     """
@@ -51,32 +64,68 @@ async def run_operator(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with KubeClient(settings.source) as client, asyncio.TaskGroup() as group:
+    outages, election = Outages(), settings.election
+    async with AsyncExitStack() as stack:
+        elector = await stack.enter_async_context(_elector(settings, election, outages)) if election else None
+        permit, identity = (elector.writing, election.identity) if election and elector else (nullcontext, None)
+        client = await stack.enter_async_context(KubeClient(settings.source, permit=permit, identity=identity))
+        group = await stack.enter_async_context(asyncio.TaskGroup())
         logger.info("watching RoutingPolicies on %s", client.server)
-        parts = await _start(settings, client, group)
+        parts = await _start(settings, client, elector, outages, group)
         await stop.wait()
         logger.info("stopping")
-        for queue in parts.queues:
-            queue.close()
-        await asyncio.wait(parts.workers, timeout=_FINISH_SECONDS)
-        for part in (*parts.workers, *parts.others):
-            part.cancel()
+        await _finish(parts, elector)
 
 
-async def _start(settings: Settings, client: KubeClient, group: asyncio.TaskGroup) -> _Parts:
+@asynccontextmanager
+async def _elector(settings: Settings, election: Election, outages: Outages) -> AsyncIterator[Elector]:
+    """Give the elector a client of its own: renewals wait for nobody, and a slow one leaves time for another."""
+    seconds = election.timing.deadline * 0.6
+    async with KubeClient(settings.source, identity=election.identity, timeout=seconds) as client:
+        yield Elector(client, election, LeaseTrouble(election, outages).report)
+
+
+async def _finish(parts: _Parts, elector: Elector | None) -> None:
+    """End the work, then let go of the Lease: the next replica begins as soon as nothing of ours is under way."""
+    for queue in parts.queues:
+        queue.close()
+    for part in parts.others:
+        part.cancel()
+    _, late = await asyncio.wait(parts.workers, timeout=_FINISH_SECONDS)
+    for part in late:
+        part.cancel()
+    if elector is not None and parts.campaign is not None:
+        parts.campaign.cancel()
+        await asyncio.wait({parts.campaign})
+        if not late:
+            await elector.release()
+
+
+async def _start(
+    settings: Settings, client: KubeClient, elector: Elector | None, outages: Outages, group: asyncio.TaskGroup
+) -> _Parts:
     metrics, heartbeat, keys, policies = Metrics(), Heartbeat(), KeyQueue(), KeyQueue()
-    store = Store(settings.plan, keys.add, policies.add, policy_delete_grace=settings.policy_delete_grace)
+    store = Store(
+        settings.plan, keys.add, policies.add, policy_delete_grace=settings.policy_delete_grace, outages=outages
+    )
     status = StatusWriter(client, store, keys=keys, policies=policies, interval=settings.status_interval)
     reconciler = Reconciler(client, store, keys, status, metrics)
-    await _serve(settings, build_app(metrics, heartbeat, lambda: store.unsynced))
+    await _serve(settings, build_app(metrics, heartbeat, lambda: _unready(store, elector, outages)))
+    if elector is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                await elector.look_once()
+    duty = Duty(store, (keys, policies), metrics, (reconciler.forget, status.forget))
+    informers = [Informer(client, kind, store, settings.timing) for kind in (Namespace, Service, VirtualService)]
+    stream = PolicyStream(client, settings.source, store, settings.policy_list_interval)
     workers = [
         *(reconciler.work() for _ in range(settings.workers)),
         *(status.work() for _ in range(_STATUS_WORKERS)),
     ]
     others = [
-        *(Informer(client, kind, store, settings.timing).run() for kind in (Namespace, Service, VirtualService)),
-        PolicyStream(client, settings.source, store, settings.policy_list_interval).run(),
-        _open_when_synced(store, keys, policies),
+        duty.take_turns(elector, (*informers, stream)) if elector is not None else duty.work_alone(),
+        *(informer.run() for informer in informers),
+        stream.run(),
         _beat(heartbeat),
         _resync(store, settings.timing.resync),
     ]
@@ -84,14 +133,14 @@ async def _start(settings: Settings, client: KubeClient, group: asyncio.TaskGrou
         (keys, policies),
         tuple(group.create_task(part) for part in workers),
         tuple(group.create_task(part) for part in others),
+        group.create_task(elector.run(store.wait_synced)) if elector is not None else None,
     )
 
 
-async def _open_when_synced(store: Store, *queues: KeyQueue) -> None:
-    """Let the workers begin once every kind was listed: nothing may be planned before."""
-    await store.wait_synced()
-    for queue in queues:
-        queue.open()
+def _unready(store: Store, elector: Elector | None, outages: Outages) -> list[str]:
+    """Return what is missing: what was never seen, and what has not been seen for a while."""
+    unseen = ["Lease: waiting for the first look at it"] if elector is not None and not elector.has_looked else []
+    return [*store.unsynced, *unseen, *outages.lasting]
 
 
 async def _serve(settings: Settings, app: web.Application) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _HANG_SECONDS: Final = 5.0
 
@@ -33,6 +33,11 @@ class Metrics:
             "virtualservice_operator_reconciliation_duration_seconds",
             "Time spent on one Service, requests included",
             ["namespace", "result"],
+            registry=self.registry,
+        )
+        self.leader: Final = Gauge(
+            "virtualservice_operator_leader",
+            "1 while this process may write, 0 while it stands by",
             registry=self.registry,
         )
 

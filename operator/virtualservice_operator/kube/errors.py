@@ -3,6 +3,7 @@ What an error of the API server asks for: one table, by reason, never by class o
 
     ApiError              the server answered and said no
     ConnectionLost        no answer, or half of one
+    NotLeader             not sent, or broken off: another replica may lead by now
     ConfigurationError    no usable kubeconfig: the one error that ends the program at once
 
 Observed on kube-apiserver 1.36; the table is tested row by row.
@@ -14,6 +15,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any, Final
 
+from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 
 QUOTED_LIMIT: Final = 200
@@ -69,6 +71,10 @@ class ConnectionLost(KubeError):  # noqa: N818 - it says what happened
     """The API server did not answer, or broke off in the middle."""
 
 
+class NotLeader(KubeError):  # noqa: N818 - it says what happened
+    """This replica may not write: the next plan, if it leads again, will know what is left to do."""
+
+
 class ApiError(KubeError):
     """The API server said no. `causes` are the reasons in the Status object's details; `message` is as it came."""
 
@@ -99,6 +105,8 @@ class ApiError(KubeError):
 
 def classify(error: KubeError) -> Reaction:
     """Return how to react to an error of a write."""
+    if isinstance(error, NotLeader):
+        return Reaction.REPLAN
     if not isinstance(error, ApiError):
         return Reaction.RETRY
     return next((reaction for applies, reaction in _TABLE if applies(error)), Reaction.RETRY)
@@ -122,6 +130,8 @@ def _mentions(error: ApiError, texts: tuple[str, ...]) -> bool:
 # In order; the first row that applies wins.
 _TABLE: Final[tuple[tuple[Callable[[ApiError], bool], Reaction], ...]] = (
     (lambda e: "NamespaceTerminating" in e.causes, Reaction.DROP),
+    # Either we lead no more and shall hear of it, or we do and the API server has not heard of it yet.
+    (lambda e: _mentions(e, (names.FENCE,)), Reaction.REPLAN),
     (lambda e: _mentions(e, _ADMISSION_TEXTS), Reaction.DENIED),
     (lambda e: _mentions(e, _PERMANENT_TEXTS), Reaction.REFUSED),
     (lambda e: e.status == HTTPStatus.FORBIDDEN, Reaction.FORBIDDEN),

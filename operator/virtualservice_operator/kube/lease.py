@@ -1,0 +1,287 @@
+"""
+Leader election on a Lease: looks at it, writes it when `core.lease` says so, and guards our writes.
+
+    watch -> Candidate.observe -+-> next_try -> create or update -> Candidate.win
+                                +-> writing(): who does not hold the Lease may not write
+
+The electors of the `kubernetes` package were read and not used (docs/adr/0015).
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from virtualservice_operator.core.lease import Candidate, LeaseRecord, LeaseTiming, Term
+from virtualservice_operator.core.objects import Key
+from virtualservice_operator.kube.client import KubeClient
+from virtualservice_operator.kube.errors import ApiError, KubeError, NotLeader
+
+logger = logging.getLogger(__name__)
+
+_API_VERSION: Final = "coordination.k8s.io/v1"
+_SILENCE: Final = 30.0
+_WATCH_SECONDS: Final = "300"
+_RELEASE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Election:
+    """Which Lease is campaigned for, by whom, and how."""
+
+    lease: Key
+    identity: str
+    timing: LeaseTiming
+
+
+def clock() -> float:
+    """Return seconds on a clock that only goes forward, also while the machine sleeps, and that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Elector:
+    """
+    Holds the Lease whenever it can be had. `report` hears of trouble with it, and of its end.
+
+    `client` is a client of its own: the Lease is written also while nothing else may be.
+    """
+
+    def __init__(self, client: KubeClient, election: Election, report: Callable[[KubeError | None], None]) -> None:
+        self._client = client
+        self._election = election
+        self._report = report
+        self._candidate = Candidate(election.identity, election.timing)
+        self._version: str | None = None
+        self._news = asyncio.Event()
+        self._turn = asyncio.Event()
+        self._limits: set[asyncio.Timeout] = set()
+
+    @property
+    def term(self) -> Term | None:
+        """Return the term that is ours, None while we do not hold the Lease."""
+        return self._candidate.term
+
+    @property
+    def has_looked(self) -> bool:
+        """Tell whether the Lease was seen, or seen to be missing."""
+        return self._candidate.since is not None
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether a write may be begun: the Lease is ours, and its last renewal is not too old."""
+        return clock() < self._candidate.writes_until()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """
+        Surround one write: it is not begun without the Lease, and broken off before another may take the Lease.
+
+        Errors: `NotLeader`.
+        """
+        if not self.leads:
+            raise NotLeader(f"this replica does not hold Lease {self._election.lease} any more")
+        try:
+            async with asyncio.timeout(self._candidate.held_until() - clock()) as limit:
+                self._limits.add(limit)
+                try:
+                    yield
+                finally:
+                    self._limits.discard(limit)
+        except TimeoutError as error:
+            raise NotLeader(f"Lease {self._election.lease} could not be renewed during a write") from error
+
+    async def look_once(self) -> None:
+        """Look, and take the Lease if it is free: then everything that is listed from now on is new enough."""
+        try:
+            await self._look()
+            if self._candidate.next_try() <= clock():
+                await self._write()
+        except KubeError as error:
+            self._report(error)
+
+    async def run(self, wait_fit: Callable[[], Awaitable[None]]) -> None:
+        """Follow the Lease, and take and renew it, until cancelled. Who does not hold it yet waits to be fit to lead."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            if self.term is None:
+                await wait_fit()
+            group.create_task(self._campaign())
+
+    async def wait_until(self, *, leads: bool) -> None:
+        """Return when we may write, or may not; for one that waits."""
+        while self.leads is not leads:
+            self._turn.clear()
+            left = self._candidate.writes_until() - clock() if self.leads else None
+            await _wait(self._turn, left)
+
+    async def release(self) -> None:
+        """Let go of the Lease if it is ours, so that the next replica need not wait. `run` has ended before."""
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                for _ in range(2):
+                    if self.term is None:
+                        return
+                    try:
+                        await self._send(self._candidate.release(_now()))
+                    except ApiError:
+                        await self._look()  # a renewal that was cancelled has got there first
+                    else:
+                        logger.info("released Lease %s", self._election.lease)
+                        return
+        except (KubeError, TimeoutError) as error:
+            logger.warning("Lease %s is left to run out: %s", self._election.lease, error or "no answer in time")
+
+    # ---- the Lease
+
+    async def _follow(self) -> None:
+        """Watch the Lease for ever; where that does not work, look at it as often as it is renewed."""
+        while True:
+            try:
+                await self._look()
+                await self._watch()
+            except KubeError as error:
+                self._report(error)
+                await asyncio.sleep(self._election.timing.retry)
+
+    async def _watch(self) -> None:
+        params = {"fieldSelector": f"metadata.name={self._election.lease.name}", "timeoutSeconds": _WATCH_SECONDS}
+        if self._version is not None:
+            params["resourceVersion"] = self._version
+        watch = self._client.watch(self._path(), params, silence=_SILENCE, opened=lambda: None)
+        async with aclosing(watch) as events:
+            async for event in events:
+                if event["type"] == "ERROR":
+                    raise ApiError(event["object"].get("code", 0), "", event["object"].get("message", ""))
+                if event["type"] != "BOOKMARK":
+                    self._see(event["object"], is_gone=event["type"] == "DELETED")
+
+    async def _look(self) -> None:
+        try:
+            self._see(await self._client.request("GET", self._path(self._election.lease.name)))
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            self._take(None, None)
+        self._report(None)
+
+    def _see(self, lease: Any, *, is_gone: bool = False) -> None:
+        """Take the Lease as it is, unless it is older than what is known."""
+        version = lease["metadata"]["resourceVersion"]
+        if self._version is not None and int(version) < int(self._version):
+            return
+        if is_gone:
+            self._take(None, None)
+        else:
+            self._take(version, _decode(lease))
+
+    def _take(self, version: str | None, record: LeaseRecord | None) -> None:
+        self._version = version
+        self._change(self._candidate.observe(record, clock()))
+
+    async def _campaign(self) -> None:
+        """Write the Lease whenever it is time to."""
+        while True:
+            self._news.clear()
+            left = self._candidate.next_try() - clock()
+            if left > 0:
+                await _wait(self._news, left)
+                continue
+            try:
+                await self._write()
+            except KubeError as error:
+                self._report(error)
+
+    async def _write(self) -> None:
+        """Take or renew it; where somebody was faster, see who."""
+        record = self._candidate.claim(_now())
+        self._candidate = self._candidate.attempt(record, clock())
+        try:
+            await self._send(record)
+        except ApiError as error:
+            is_missing = error.status == HTTPStatus.NOT_FOUND and self._version is not None
+            if error.status != HTTPStatus.CONFLICT and not is_missing:
+                raise
+            self._candidate = self._candidate.be_overtaken()
+            await self._look()
+
+    async def _send(self, record: LeaseRecord) -> None:
+        """Write the Lease, and only as it was seen."""
+        lease = self._election.lease
+        metadata = {"name": lease.name, "namespace": lease.namespace}
+        document = {"apiVersion": _API_VERSION, "kind": "Lease", "metadata": metadata, "spec": _encode(record)}
+        if self._version is None:
+            answer = await self._client.request("POST", self._path(), body=document)
+        else:
+            metadata["resourceVersion"] = self._version
+            answer = await self._client.request("PUT", self._path(lease.name), body=document)
+        self._see(answer)
+        self._report(None)
+
+    def _change(self, candidate: Candidate) -> None:
+        """Take a new state; writes that are under way may go on for as long as it allows."""
+        before, self._candidate = self._candidate, candidate
+        if candidate.term != before.term or (candidate.term is None and _holder(candidate) != _holder(before)):
+            self._say(before)
+        left = max(0.0, candidate.held_until() - clock())
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time() + left)
+        self._news.set()
+        self._turn.set()
+
+    def _say(self, before: Candidate) -> None:
+        candidate, lease = self._candidate, self._election.lease
+        holder = _holder(candidate)
+        if candidate.term is not None:
+            logger.info("%s leads: it holds Lease %s", candidate.identity, lease)
+        elif before.term is not None:
+            logger.warning("%s leads no more: Lease %s is held by %s", candidate.identity, lease, holder or "nobody")
+        elif holder:
+            logger.info("%s stands by: Lease %s is held by %s", candidate.identity, lease, holder)
+
+    def _path(self, name: str | None = None) -> str:
+        path = f"/apis/{_API_VERSION}/namespaces/{self._election.lease.namespace}/leases"
+        return path if name is None else f"{path}/{quote(name)}"
+
+
+def _holder(candidate: Candidate) -> str:
+    return candidate.seen.holder if candidate.seen is not None else ""
+
+
+async def _wait(event: asyncio.Event, seconds: float | None) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds if seconds != math.inf else None)
+    except TimeoutError:
+        return
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _decode(lease: Any) -> LeaseRecord:
+    spec = lease.get("spec") or {}
+    return LeaseRecord(
+        spec.get("holderIdentity") or "",
+        spec.get("leaseDurationSeconds") or 0,
+        spec.get("leaseTransitions") or 0,
+        spec.get("acquireTime") or "",
+        spec.get("renewTime") or "",
+    )
+
+
+def _encode(record: LeaseRecord) -> dict[str, Any]:
+    return {
+        "holderIdentity": record.holder,
+        "leaseDurationSeconds": record.duration,
+        "leaseTransitions": record.transitions,
+        "acquireTime": record.acquired,
+        "renewTime": record.renewed,
+    }
