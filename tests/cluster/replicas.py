@@ -42,6 +42,8 @@ class Replicas:
     def start(self, *names: str, env: Mapping[str, str] | None = None, port: int | None = None) -> None:
         """Start replicas without waiting; `port` leads to the API server by another way."""
         for name in names:
+            if name in self._by_name:
+                self._by_name[name].close()
             kubeconfig = self.kubeconfig(name)
             if port is not None:
                 kubeconfig = self.plane.kubeconfig_through(port, kubeconfig)
@@ -173,19 +175,22 @@ class Changes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join(60)
+        self._stop_now()
 
     def finish(self) -> None:
         """Stop, and return when everything is carried out; fail where something was lost or written twice."""
-        self._stop.set()
-        self._thread.join(60)
+        self._stop_now()
         eventually("all are carried out", lambda: len(self._judge.written(self.namespace)) >= self.count, 90)
         names = [f"s{number:04}-virtual-service" for number in range(self.count)]
         assert self._judge.written(self.namespace) == Counter(names)
         path = f"/apis/networking.istio.io/v1/namespaces/{self.namespace}/virtualservices"
         assert sorted(item["metadata"]["name"] for item in self._world.plane.request("GET", path)["items"]) == names
         self._world.wait_ready("defaults", "shop")
+
+    def _stop_now(self) -> None:
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(60)
 
     def _run(self) -> None:
         due = time.monotonic()

@@ -109,14 +109,29 @@ def test_a_write_is_broken_off_as_soon_as_the_lease_is_lost() -> None:
 def test_who_waits_to_lead_or_not_to_hears_of_it_in_time() -> None:
     async def test() -> None:
         found = elector()
-        await found.wait_until(leads=True)
-        await found.wait_until(leads=False)
+        first = await found.wait_to_lead()
+        await found.wait_while_leading(first)
         assert lease.clock() == pytest.approx(10)
-        waiting = asyncio.create_task(found.wait_until(leads=True))
+        waiting = asyncio.create_task(found.wait_to_lead())
         await asyncio.sleep(3)
         renew(found)
-        await waiting
+        assert await waiting == first
         assert lease.clock() == pytest.approx(13)
+
+    in_fake_time(test)
+
+
+def test_a_term_that_is_lost_and_won_again_in_one_go_is_noticed() -> None:
+    async def test() -> None:
+        found = elector()
+        first = await found.wait_to_lead()
+        waiting = asyncio.create_task(found.wait_while_leading(first))
+        await asyncio.sleep(1)
+        found._take("7", STOLEN)
+        record = found._candidate.claim("later")
+        found._change(found._candidate.attempt(record, lease.clock()).win(record))
+        await waiting
+        assert await found.wait_to_lead() != first
 
     in_fake_time(test)
 

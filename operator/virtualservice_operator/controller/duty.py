@@ -45,25 +45,24 @@ class Duty:
 
     async def take_turns(self, elector: Elector, sources: Sequence[Source]) -> None:
         """Work while the Lease is ours, until cancelled."""
-        done: Term | None = None
+        prepared: Term | None = None
         while True:
-            await elector.wait_until(leads=True)
-            if elector.term != done:
-                done = await self._prepare(elector, sources)
-                continue
+            term = await elector.wait_to_lead()
+            if term != prepared:
+                await self._prepare(sources)
+                prepared = term
+                continue  # it took a while: is it still our turn?
             self._open()
-            await elector.wait_until(leads=False)
+            await elector.wait_while_leading(term)
             self._pause()
 
-    async def _prepare(self, elector: Elector, sources: Sequence[Source]) -> Term | None:
+    async def _prepare(self, sources: Sequence[Source]) -> None:
         """List everything: what the leader before us has written may not have come through the watches yet."""
-        term = elector.term
         await asyncio.gather(*(source.list_anew() for source in sources))
         await self._store.wait_synced()
         for forget in self._begin:
             forget()
         self._store.touch_all()
-        return term
 
     def _open(self) -> None:
         for queue in self._queues:

@@ -62,6 +62,7 @@ class Elector:
         self._news = asyncio.Event()
         self._turn = asyncio.Event()
         self._limits: set[asyncio.Timeout] = set()
+        self._is_leaving = False
 
     @property
     def term(self) -> Term | None:
@@ -114,15 +115,22 @@ class Elector:
                 await wait_fit()
             group.create_task(self._campaign())
 
-    async def wait_until(self, *, leads: bool) -> None:
-        """Return when we may write, or may not; for one that waits."""
-        while self.leads is not leads:
+    async def wait_to_lead(self) -> Term:
+        """Return when we may write, and in which term. One waits at a time, here or in `wait_while_leading`."""
+        while (term := self.term) is None or not self.leads:
             self._turn.clear()
-            left = self._candidate.writes_until() - clock() if self.leads else None
-            await _wait(self._turn, left)
+            await _wait(self._turn, None)
+        return term
+
+    async def wait_while_leading(self, term: Term) -> None:
+        """Return when we may not write any more, be it because a renewal is overdue, or this term is over."""
+        while self.leads and self.term == term:
+            self._turn.clear()
+            await _wait(self._turn, self._candidate.writes_until() - clock())
 
     async def release(self) -> None:
         """Let go of the Lease if it is ours, so that the next replica need not wait. `run` has ended before."""
+        self._is_leaving = True
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 for _ in range(2):
@@ -241,7 +249,7 @@ class Elector:
         holder = _holder(candidate)
         if candidate.term is not None:
             logger.info("%s leads: it holds Lease %s", candidate.identity, lease)
-        elif before.term is not None:
+        elif before.term is not None and not self._is_leaving:
             logger.warning("%s leads no more: Lease %s is held by %s", candidate.identity, lease, holder or "nobody")
         elif holder:
             logger.info("%s stands by: Lease %s is held by %s", candidate.identity, lease, holder)
