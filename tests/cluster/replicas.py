@@ -134,6 +134,11 @@ class Judge:
         """Tell whether a replica has written, since a moment."""
         return any(event.pod == name and (since is None or event.timestamp > since) for event in self.writes())
 
+    def lists(self, name: str, kind: str) -> list[datetime]:
+        """Return when a replica has listed a kind, in one page."""
+        events = self._events("timestamp")
+        return [event.timestamp for event in events if (event.pod, event.verb, event.resource) == (name, "list", kind)]
+
     def strays(self) -> list[str]:
         """Return the writes that came in when the Lease was another replica's, or nobody's: two writers at once."""
         found, turns = [], self.turns()

@@ -133,6 +133,26 @@ def test_all_replicas_are_ready_and_one_of_them_writes(replicas: Replicas, world
     assert {event.agent for event in replicas.judge.writes()} == {f"virtualservice-operator ({leader})"}
 
 
+def test_who_leads_from_the_start_lists_once_and_who_takes_over_lists_anew_before_the_first_write(
+    replicas: Replicas, world: World
+) -> None:
+    replicas.start("vso-a")
+    replicas.wait_ready()
+    replicas.start("vso-b")
+    replicas["vso-b"].wait_ready()
+    with Changes(world, replicas.judge) as changes:
+        eventually("a writes", lambda: replicas.judge.has_written("vso-a"))
+        replicas["vso-a"].terminate()
+        eventually("b writes", lambda: replicas.judge.has_written("vso-b"))
+        changes.finish()
+    taken = next(turn.since for turn in replicas.judge.turns() if turn.holder == "vso-b")
+    first = next(event.timestamp for event in replicas.judge.writes() if event.pod == "vso-b")
+    for kind in ("services", "namespaces", "virtualservices"):
+        assert len(replicas.judge.lists("vso-a", kind)) == 1
+        before, anew = replicas.judge.lists("vso-b", kind)
+        assert before < taken < anew < first
+
+
 def test_a_leader_that_was_stopped_for_a_while_writes_no_more_when_it_goes_on(replicas: Replicas, world: World) -> None:
     replicas.start(*DUO)
     replicas.wait_ready()

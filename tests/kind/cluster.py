@@ -159,7 +159,8 @@ def _create(cluster: KindCluster, config: Path, engine: Engine) -> None:
     if yaml.safe_load(config.read_text()).get("networking", {}).get("disableDefaultCNI"):
         connect_nodes(cluster, engine)
     # Two nodes that both run Pods: one can be drained.
-    cluster.kubectl("taint", "node", "--all", "node-role.kubernetes.io/control-plane-")
+    role = "node-role.kubernetes.io/control-plane"
+    cluster.kubectl("taint", "node", f"--selector={role}", f"{role}-")
     timeout = f"--timeout={READY_SECONDS}s"
     cluster.kubectl("wait", "node", "--all", "--for=condition=Ready", timeout)
     cluster.kubectl("rollout", "status", "--namespace=kube-system", "deployment/coredns", timeout)

@@ -98,7 +98,7 @@ def test_a_write_is_broken_off_as_soon_as_the_lease_is_lost() -> None:
 
         writing = asyncio.create_task(write())
         await asyncio.sleep(1)
-        found._take("7", STOLEN)
+        found._take(7, STOLEN)
         with pytest.raises(NotLeader):
             await writing
         assert lease.clock() == pytest.approx(1)
@@ -127,7 +127,7 @@ def test_a_term_that_is_lost_and_won_again_in_one_go_is_noticed() -> None:
         first = await found.wait_to_lead()
         waiting = asyncio.create_task(found.wait_while_leading(first))
         await asyncio.sleep(1)
-        found._take("7", STOLEN)
+        found._take(7, STOLEN)
         record = found._candidate.claim("later")
         found._change(found._candidate.attempt(record, lease.clock()).win(record))
         await waiting

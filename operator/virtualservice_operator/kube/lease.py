@@ -16,19 +16,16 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 from virtualservice_operator.core.lease import Candidate, LeaseRecord, LeaseTiming, Term
 from virtualservice_operator.core.objects import Key
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import ApiError, KubeError, NotLeader
+from virtualservice_operator.kube.lease_object import LeaseObject, Sight
 
 logger = logging.getLogger(__name__)
 
-_API_VERSION: Final = "coordination.k8s.io/v1"
-_SILENCE: Final = 30.0
-_WATCH_SECONDS: Final = "300"
 _RELEASE_SECONDS: Final = 1.0
 
 
@@ -54,11 +51,11 @@ class Elector:
     """
 
     def __init__(self, client: KubeClient, election: Election, report: Callable[[KubeError | None], None]) -> None:
-        self._client = client
+        self._lease = LeaseObject(client, election.lease)
         self._election = election
         self._report = report
         self._candidate = Candidate(election.identity, election.timing)
-        self._version: str | None = None
+        self._version: int | None = None
         self._news = asyncio.Event()
         self._turn = asyncio.Event()
         self._limits: set[asyncio.Timeout] = set()
@@ -153,43 +150,27 @@ class Elector:
         while True:
             try:
                 await self._look()
-                await self._watch()
+                async with aclosing(self._lease.watch(self._version)) as sights:
+                    async for sight in sights:
+                        self._see(sight)
             except KubeError as error:
                 self._report(error)
                 await asyncio.sleep(self._election.timing.retry)
 
-    async def _watch(self) -> None:
-        params = {"fieldSelector": f"metadata.name={self._election.lease.name}", "timeoutSeconds": _WATCH_SECONDS}
-        if self._version is not None:
-            params["resourceVersion"] = self._version
-        watch = self._client.watch(self._path(), params, silence=_SILENCE, opened=lambda: None)
-        async with aclosing(watch) as events:
-            async for event in events:
-                if event["type"] == "ERROR":
-                    raise ApiError(event["object"].get("code", 0), "", event["object"].get("message", ""))
-                if event["type"] != "BOOKMARK":
-                    self._see(event["object"], is_gone=event["type"] == "DELETED")
-
     async def _look(self) -> None:
-        try:
-            self._see(await self._client.request("GET", self._path(self._election.lease.name)))
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+        sight = await self._lease.read()
+        if sight is not None:
+            self._see(sight)
+        else:
             self._take(None, None)
         self._report(None)
 
-    def _see(self, lease: Any, *, is_gone: bool = False) -> None:
-        """Take the Lease as it is, unless it is older than what is known."""
-        version = lease["metadata"]["resourceVersion"]
-        if self._version is not None and int(version) < int(self._version):
-            return
-        if is_gone:
-            self._take(None, None)
-        else:
-            self._take(version, _decode(lease))
+    def _see(self, sight: Sight) -> None:
+        """Take the Lease as it was seen, unless that is older than what is known."""
+        if self._version is None or sight.version >= self._version:
+            self._take(sight.version if sight.record is not None else None, sight.record)
 
-    def _take(self, version: str | None, record: LeaseRecord | None) -> None:
+    def _take(self, version: int | None, record: LeaseRecord | None) -> None:
         self._version = version
         self._change(self._candidate.observe(record, clock()))
 
@@ -220,16 +201,7 @@ class Elector:
             await self._look()
 
     async def _send(self, record: LeaseRecord) -> None:
-        """Write the Lease, and only as it was seen."""
-        lease = self._election.lease
-        metadata = {"name": lease.name, "namespace": lease.namespace}
-        document = {"apiVersion": _API_VERSION, "kind": "Lease", "metadata": metadata, "spec": _encode(record)}
-        if self._version is None:
-            answer = await self._client.request("POST", self._path(), body=document)
-        else:
-            metadata["resourceVersion"] = self._version
-            answer = await self._client.request("PUT", self._path(lease.name), body=document)
-        self._see(answer)
+        self._see(await self._lease.write(record, self._version))
         self._report(None)
 
     def _change(self, candidate: Candidate) -> None:
@@ -254,10 +226,6 @@ class Elector:
         elif holder:
             logger.info("%s stands by: Lease %s is held by %s", candidate.identity, lease, holder)
 
-    def _path(self, name: str | None = None) -> str:
-        path = f"/apis/{_API_VERSION}/namespaces/{self._election.lease.namespace}/leases"
-        return path if name is None else f"{path}/{quote(name)}"
-
 
 def _holder(candidate: Candidate) -> str:
     return candidate.seen.holder if candidate.seen is not None else ""
@@ -272,24 +240,3 @@ async def _wait(event: asyncio.Event, seconds: float | None) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _decode(lease: Any) -> LeaseRecord:
-    spec = lease.get("spec") or {}
-    return LeaseRecord(
-        spec.get("holderIdentity") or "",
-        spec.get("leaseDurationSeconds") or 0,
-        spec.get("leaseTransitions") or 0,
-        spec.get("acquireTime") or "",
-        spec.get("renewTime") or "",
-    )
-
-
-def _encode(record: LeaseRecord) -> dict[str, Any]:
-    return {
-        "holderIdentity": record.holder,
-        "leaseDurationSeconds": record.duration,
-        "leaseTransitions": record.transitions,
-        "acquireTime": record.acquired,
-        "renewTime": record.renewed,
-    }
