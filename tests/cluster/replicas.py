@@ -15,7 +15,7 @@ import yaml
 
 from cluster.conftest import ACCOUNT, FLAGS, USER
 from cluster.world import Json, World, eventually, get
-from controlplane.audit import AuditEvent, read_events
+from controlplane.audit import AuditEvent, AuditLog
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
 
@@ -113,7 +113,7 @@ class Judge:
     """What the API server's audit log says of the replicas since a moment."""
 
     def __init__(self, plane: ControlPlane, since: datetime) -> None:
-        self._log = plane.audit_log
+        self._log = AuditLog(plane.audit_log, user=USER)
         self._since = since
 
     def turns(self) -> list[Turn]:
@@ -157,7 +157,7 @@ class Judge:
         )
 
     def _events(self, moment: str) -> list[AuditEvent]:
-        events = (event for event in read_events(self._log, user=USER) if event.timestamp >= self._since)
+        events = (event for event in self._log.read() if event.timestamp >= self._since)
         return sorted(events, key=attrgetter(moment))
 
 

@@ -47,13 +47,30 @@ def read_events(path: Path, *, user: str | None = None) -> Iterator[AuditEvent]:
     The log is written before an answer is complete, so what a test did is in it when its call has returned. A line
     that is still being written is left for the next time.
     """
-    with path.open() as file:
-        for line in file:
-            if not line.endswith("\n"):
-                return
-            event = _decode(json.loads(line))
-            if user in (None, event.user):
-                yield event
+    yield from AuditLog(path, user=user).read()
+
+
+class AuditLog:
+    """A log that is read again and again: each line once. `read` returns all requests so far, as `read_events` does."""
+
+    def __init__(self, path: Path, *, user: str | None = None) -> None:
+        self._path = path
+        self._user = user
+        self._end = 0
+        self._events: list[AuditEvent] = []
+
+    def read(self) -> list[AuditEvent]:
+        """Return the requests so far, oldest first."""
+        with self._path.open("rb") as file:
+            file.seek(self._end)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._end += len(line)
+                event = _decode(json.loads(line))
+                if self._user in (None, event.user):
+                    self._events.append(event)
+        return self._events
 
 
 def read_writes(path: Path, user: str) -> list[AuditEvent]:
