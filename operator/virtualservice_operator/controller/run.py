@@ -13,12 +13,15 @@ from typing import Final
 
 from aiohttp import web
 
+from virtualservice_operator.controller.gate import WriteGate
+from virtualservice_operator.controller.metrics import Metrics
 from virtualservice_operator.controller.policy_stream import PolicyStream
+from virtualservice_operator.controller.pulse import WatchLog
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.reconcile import Reconciler
 from virtualservice_operator.controller.status import StatusWriter
 from virtualservice_operator.controller.store import Store
-from virtualservice_operator.controller.telemetry import Heartbeat, Metrics, build_app
+from virtualservice_operator.controller.telemetry import Heartbeat, build_app
 from virtualservice_operator.core.objects import Namespace, Service, VirtualService
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import ConfigurationError
@@ -30,6 +33,7 @@ logger = logging.getLogger(__name__)
 _FINISH_SECONDS: Final = 5.0
 # A webhook that takes its time over one policy's status holds up no other's.
 _STATUS_WORKERS: Final = 4
+_BEAT_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,10 @@ async def run_operator(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with KubeClient(settings.source) as client, asyncio.TaskGroup() as group:
+    metrics = Metrics()
+    async with KubeClient(settings.source, metrics.observe_request) as client, asyncio.TaskGroup() as group:
         logger.info("watching RoutingPolicies on %s", client.server)
-        parts = await _start(settings, client, group)
+        parts = await _start(settings, client, metrics, group)
         await stop.wait()
         logger.info("stopping")
         for queue in parts.queues:
@@ -63,21 +68,25 @@ async def run_operator(settings: Settings) -> None:
             part.cancel()
 
 
-async def _start(settings: Settings, client: KubeClient, group: asyncio.TaskGroup) -> _Parts:
-    metrics, heartbeat, keys, policies = Metrics(), Heartbeat(), KeyQueue(), KeyQueue()
+async def _start(settings: Settings, client: KubeClient, metrics: Metrics, group: asyncio.TaskGroup) -> _Parts:
+    heartbeat, pulse, keys, policies = Heartbeat(), WatchLog(metrics), KeyQueue(), KeyQueue()
+    metrics.read_queues({"services": keys, "policies": policies})
+    gate = WriteGate(client, metrics, keys, policies)
     store = Store(settings.plan, keys.add, policies.add, policy_delete_grace=settings.policy_delete_grace)
-    status = StatusWriter(client, store, keys=keys, policies=policies, interval=settings.status_interval)
-    reconciler = Reconciler(client, store, keys, status, metrics)
+    status = StatusWriter(store, gate, keys=keys, policies=policies, interval=settings.status_interval)
+    reconciler = Reconciler(store, gate, keys, status)
     await _serve(settings, build_app(metrics, heartbeat, lambda: store.unsynced))
+    services, statuses = reconciler.crew(), status.crew()
     workers = [
-        *(reconciler.work() for _ in range(settings.workers)),
-        *(status.work() for _ in range(_STATUS_WORKERS)),
+        *(services.work() for _ in range(settings.workers)),
+        *(statuses.work() for _ in range(_STATUS_WORKERS)),
     ]
+    watched = (Namespace, Service, VirtualService)
     others = [
-        *(Informer(client, kind, store, settings.timing).run() for kind in (Namespace, Service, VirtualService)),
-        PolicyStream(client, settings.source, store, settings.policy_list_interval).run(),
+        *(Informer(client, kind, store, settings.timing, pulse).run() for kind in watched),
+        PolicyStream(client, settings.source, store, settings.policy_list_interval, pulse).run(),
         _open_when_synced(store, keys, policies),
-        _beat(heartbeat),
+        _beat(heartbeat, metrics),
         _resync(store, settings.timing.resync),
     ]
     return _Parts(
@@ -106,10 +115,14 @@ async def _serve(settings: Settings, app: web.Application) -> None:
         ) from error
 
 
-async def _beat(heartbeat: Heartbeat) -> None:
+async def _beat(heartbeat: Heartbeat, metrics: Metrics) -> None:
+    """Say that the loop turns, and measure by how much it is late."""
+    clock = asyncio.get_running_loop().time
     while True:
         heartbeat.beat()
-        await asyncio.sleep(1)
+        due = clock() + _BEAT_SECONDS
+        await asyncio.sleep(_BEAT_SECONDS)
+        metrics.loop_lag_seconds.observe(max(0.0, clock() - due))
 
 
 async def _resync(store: Store, seconds: float) -> None:

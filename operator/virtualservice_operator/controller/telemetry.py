@@ -1,4 +1,4 @@
-"""Metrics, probes, and logs: how the process is seen from outside."""
+"""Probes, the page of metrics, and logs: how the process is seen from outside."""
 
 import json
 import logging
@@ -7,34 +7,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from virtualservice_operator.controller.metrics import Metrics
 
 _HANG_SECONDS: Final = 5.0
-
-
-class Metrics:
-    """The metrics of one process, in a registry of their own. Names and labels are those of the original design."""
-
-    def __init__(self) -> None:
-        self.registry: Final = CollectorRegistry()
-        self.services_processed: Final = Counter(
-            "virtualservice_operator_services_processed_total",
-            "Services processed, by what became of their VirtualService",
-            ["namespace", "action"],
-            registry=self.registry,
-        )
-        self.virtual_services_created: Final = Counter(
-            "virtualservice_operator_virtualservices_created_total",
-            "VirtualServices created",
-            ["namespace"],
-            registry=self.registry,
-        )
-        self.reconciliation_seconds: Final = Histogram(
-            "virtualservice_operator_reconciliation_duration_seconds",
-            "Time spent on one Service, requests included",
-            ["namespace", "result"],
-            registry=self.registry,
-        )
 
 
 class Heartbeat:

@@ -18,7 +18,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import ClusterObject, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.decode import DECODERS
-from virtualservice_operator.kube.errors import ApiError, ConnectionLost, KubeError
+from virtualservice_operator.kube.errors import ApiError, ConnectionLost, KubeError, asked_wait
 
 PATHS: Final[Mapping[type[ClusterObject], str]] = {
     Service: "/api/v1/services",
@@ -46,6 +46,32 @@ class Sink(Protocol):
 
     def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None:
         """Hear that lists and watches of a kind fail, or work (again)."""
+
+
+class Pulse(Protocol):
+    """Who hears how lists and watches do."""
+
+    def listed(self, kind: type[ClusterObject], reason: str) -> None:
+        """Hear that a kind was listed in full, and why: start, resync, expired, trouble."""
+
+    def heard(self, kind: type[ClusterObject]) -> None:
+        """Hear a sign of life: an answer, an event, a bookmark."""
+
+    def up(self, kind: type[ClusterObject], *, is_up: bool) -> None:
+        """Hear whether a kind can be listed and watched."""
+
+
+class _Unheard:
+    """Nobody hears."""
+
+    def listed(self, kind: type[ClusterObject], reason: str) -> None: ...
+
+    def heard(self, kind: type[ClusterObject]) -> None: ...
+
+    def up(self, kind: type[ClusterObject], *, is_up: bool) -> None: ...
+
+
+UNHEARD: Final = _Unheard()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +109,15 @@ async def list_objects(client: KubeClient, kind: type[ClusterObject]) -> tuple[l
 class Informer:
     """Watches one kind in the whole cluster and feeds a sink. `run` ends only by cancellation."""
 
-    def __init__(self, client: KubeClient, kind: type[ClusterObject], sink: Sink, timing: Timing) -> None:
+    def __init__(
+        self, client: KubeClient, kind: type[ClusterObject], sink: Sink, timing: Timing, pulse: Pulse = UNHEARD
+    ) -> None:
         self._client = client
         self._kind = kind
         self._sink = sink
         self._timing = timing
+        self._pulse = pulse
+        self._cause = "start"
         self._version: int | None = None
         self._failures = 0
         self._list_due = 0.0
@@ -101,6 +131,7 @@ class Informer:
             except KubeError as error:
                 if not isinstance(error, ConnectionLost):
                     self._version = None
+                    self._cause = "expired" if _is_expired(error) else "trouble"
                 if _is_expired(error) and not self._failures:
                     self._failures = 1  # a list heals it; if not, the next one waits
                 else:
@@ -111,6 +142,8 @@ class Informer:
         clock = asyncio.get_running_loop().time
         if self._version is None or clock() >= self._list_due:
             items, self._version = await list_objects(self._client, self._kind)
+            self._pulse.listed(self._kind, self._cause)
+            self._cause = "resync"
             self._list_due = clock() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
             self._sink.replace_all(self._kind, items, self._version)
         seconds = max(1, int(self._list_due - clock()))
@@ -126,9 +159,11 @@ class Informer:
 
     def _hear_of_watch(self) -> None:
         self._sink.report(self._kind, None)
+        self._pulse.up(self._kind, is_up=True)
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind, raw = event["type"], event["object"]
+        self._pulse.heard(self._kind)
         if kind == "ERROR":
             if raw.get("code") == HTTPStatus.GONE:
                 raise WatchExpired(raw.get("message", "expired"))
@@ -144,12 +179,14 @@ class Informer:
 
     async def _wait_out(self, error: KubeError) -> None:
         self._sink.report(self._kind, error)
+        self._pulse.up(self._kind, is_up=False)
         most = (
             self._timing.refused if isinstance(error, ConnectionLost) or is_missing_kind(error) else self._timing.most
         )
         delay = min(self._timing.first * 2**self._failures, most)
         self._failures = min(self._failures + 1, 10)
-        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads load
+        asked = asked_wait(error) or 0.0
+        await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - only spreads load
 
 
 def _is_expired(error: KubeError) -> bool:
