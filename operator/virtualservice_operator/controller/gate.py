@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from virtualservice_operator.controller.metrics import Metrics
 from virtualservice_operator.controller.queue import KeyQueue
+from virtualservice_operator.controller.tracing import OFF, Tracing
 from virtualservice_operator.core.breaker import SLOW, Circuit, State
 from virtualservice_operator.core.objects import Key
 from virtualservice_operator.kube.client import KubeClient
@@ -62,16 +63,22 @@ _SERVER: Final = Way("", "", "")
 
 class WriteGate:
     """
-    The client and the metrics, for all that writes. `queues` are rested and hurried.
+    The client, the metrics and the traces, for all that writes. `queues` are rested and hurried.
 
     `request` lets a write through, or raises `HeldBack`. All calls come from one event loop.
     """
 
     def __init__(
-        self, client: KubeClient, metrics: Metrics, *queues: KeyQueue, clock: Callable[[], float] = time.monotonic
+        self,
+        client: KubeClient,
+        metrics: Metrics,
+        *queues: KeyQueue,
+        tracing: Tracing = OFF,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client: Final = client
         self.metrics: Final = metrics
+        self.tracing: Final = tracing
         self._queues = queues
         self._clock = clock
         self._circuits: dict[Way, Circuit] = {}
@@ -92,7 +99,20 @@ class WriteGate:
 
         Errors: `HeldBack` where it is not to be made now; whatever the body raises.
         """
-        way, name = Way(kind, verb, target.namespace), str(target)
+        with self.tracing.span("write") as span:
+            span.say("k8s.object.kind", kind)
+            span.say("k8s.namespace.name", target.namespace)
+            span.say("k8s.object.name", target.name)
+            span.say("virtualservice_operator.verb", verb)
+            try:
+                with self._watched(Way(kind, verb, target.namespace), str(target)):
+                    yield
+            except KubeError as error:
+                span.fail("HeldBack" if isinstance(error, HeldBack) else judge(error).situation, str(error))
+                raise
+
+    @contextmanager
+    def _watched(self, way: Way, name: str) -> Iterator[None]:
         begun = self._clock()
         self._admit(way, begun)
         for item in (way, _SERVER):
@@ -100,14 +120,14 @@ class WriteGate:
         try:
             yield
         except KubeError as error:
-            self.metrics.writes.labels(kind, verb, judge(error).situation).inc()
+            self.metrics.writes.labels(way.kind, way.verb, judge(error).situation).inc()
             self._learn(way, name, begun, error)
             raise
         except BaseException:
             for item in (way, _SERVER):
                 self._settle(item, self._circuit(item).give_up(name, begun))
             raise
-        self.metrics.writes.labels(kind, verb, "OK").inc()
+        self.metrics.writes.labels(way.kind, way.verb, "OK").inc()
         self._succeed(way, begun)
         self._succeed(_SERVER, begun)
 

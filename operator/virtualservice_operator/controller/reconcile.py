@@ -22,6 +22,7 @@ from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.retries import Retries
 from virtualservice_operator.controller.status import StatusWriter, policies_of
 from virtualservice_operator.controller.store import Store
+from virtualservice_operator.controller.tracing import Span
 from virtualservice_operator.controller.workers import Crew
 from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Finding, Key
@@ -52,6 +53,7 @@ class Reconciler:
         self._status = status
         self._gate = gate
         self._metrics = gate.metrics
+        self._tracing = gate.tracing
         self._ledger: Final[Ledger] = status.ledger
         self._retries = Retries()
         self._written: dict[Key, str] = {}
@@ -72,6 +74,12 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> None:
         """Bring one Service's VirtualService to what all policies together want, and tell the policies."""
+        with self._tracing.span("reconcile") as span:
+            span.say("k8s.namespace.name", key.namespace)
+            span.say("virtualservice_operator.service", key.name)
+            await self._reconcile(key, span)
+
+    async def _reconcile(self, key: Key, span: Span) -> None:
         started = time.monotonic()
         editions = editions_of(self._store.snapshot, key.namespace)
         plan = plan_service(self._store.snapshot, key, time.time())
@@ -84,6 +92,8 @@ class Reconciler:
         if plan.due is not None:
             self._queue.add_after(key, max(0.0, plan.due - time.time()))
         self._count(plan, outcomes, time.monotonic() - started)
+        if span.is_recording:
+            _describe(span, plan, outcomes)
 
     def _record_bug(self, key: Key) -> None:
         """Say so in the status; where the bug is in the policies themselves, the log has to do."""
@@ -177,6 +187,15 @@ class Reconciler:
             self._metrics.event_to_write_seconds.observe(latency)
         result = _result(outcomes)
         self._metrics.reconciliation_seconds.labels(namespace, result).observe(seconds)
+
+
+def _describe(span: Span, plan: ServicePlan, outcomes: Sequence[Outcome]) -> None:
+    span.say("virtualservice_operator.policies", sorted(plan.entries))
+    span.say("virtualservice_operator.result", _result(outcomes))
+    for outcome in outcomes:
+        if outcome.verdict is not None:
+            said = outcome.finding.message if outcome.finding is not None else outcome.change.why
+            span.fail(outcome.verdict.situation, said)
 
 
 def _fields(change: Change | PlaceholderChange, action: str) -> dict[str, str]:

@@ -7,6 +7,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,7 @@ from virtualservice_operator.controller.reconcile import Reconciler
 from virtualservice_operator.controller.status import StatusWriter
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.controller.telemetry import Heartbeat, build_app
+from virtualservice_operator.controller.tracing import Tracing, find_tracing
 from virtualservice_operator.core.objects import Namespace, Service, VirtualService
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import ConfigurationError
@@ -56,9 +58,10 @@ async def run_operator(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
+    tracing = find_tracing(os.environ)
     async with KubeClient(settings.source, metrics.observe_request) as client, asyncio.TaskGroup() as group:
         logger.info("watching RoutingPolicies on %s", client.server)
-        parts = await _start(settings, client, metrics, group)
+        parts = await _start(settings, group, client, metrics, tracing)
         await stop.wait()
         logger.info("stopping")
         for queue in parts.queues:
@@ -66,12 +69,15 @@ async def run_operator(settings: Settings) -> None:
         await asyncio.wait(parts.workers, timeout=_FINISH_SECONDS)
         for part in (*parts.workers, *parts.others):
             part.cancel()
+    tracing.close()
 
 
-async def _start(settings: Settings, client: KubeClient, metrics: Metrics, group: asyncio.TaskGroup) -> _Parts:
+async def _start(
+    settings: Settings, group: asyncio.TaskGroup, client: KubeClient, metrics: Metrics, tracing: Tracing
+) -> _Parts:
     heartbeat, pulse, keys, policies = Heartbeat(), WatchLog(metrics), KeyQueue(), KeyQueue()
     metrics.read_queues({"services": keys, "policies": policies})
-    gate = WriteGate(client, metrics, keys, policies)
+    gate = WriteGate(client, metrics, keys, policies, tracing=tracing)
     store = Store(settings.plan, keys.add, policies.add, policy_delete_grace=settings.policy_delete_grace)
     status = StatusWriter(store, gate, keys=keys, policies=policies, interval=settings.status_interval)
     reconciler = Reconciler(store, gate, keys, status)

@@ -75,12 +75,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One readable line: time, level, message, then the fields as key=value."""
+    """One readable line: time, level, message, then what of the fields the message does not say, as key=value."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        fields = "".join(f" {key}={value}" for key, value in _extra(record).items())
-        text = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {record.getMessage()}{fields}"
+        message = record.getMessage()
+        fields = "".join(f" {key}={value}" for key, value in _extra(record).items() if str(value) not in message)
+        text = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {message}{fields}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
