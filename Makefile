@@ -67,6 +67,10 @@ verify: $(READY) ## Prove that what is generated is what is committed.
 bench: $(READY) ## Count and time against a bare client; N=1000 Services.
 	@$(BIN)/python -m bench --services $(or $(N),1000)
 
+.PHONY: dashboard
+dashboard: $(READY) ## Draw docs/dashboard.png from a real Prometheus' scrape of a real operator (about four minutes).
+	@$(BIN)/python -m monitoring
+
 .PHONY: format
 format: $(READY) ## Format and mend what can be mended.
 	@$(BIN)/ruff format .

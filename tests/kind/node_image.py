@@ -12,13 +12,13 @@ import subprocess
 from pathlib import Path
 
 from controlplane.progress import Say
-from controlplane.toolchain import find_go, go_version, lock, run_go
+from controlplane.toolchain import find_go, go_version, lock, module_directory, run_go
 from kind.archive import write_archive
 from kind.commands import run_in_root
 from kind.control_plane_images import images
 from kind.debian import SUITE, debian_root, pack
 from kind.paths import MODULES, NODE, cache, key_of
-from kind.programs import KIND, ensure_node_programs, kubernetes_version, module_directory
+from kind.programs import KIND, ensure_node_programs, kubernetes_version
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libseccomp2", "util-linux", "kmod", "mount", "procps", "hostname", "bash"),
@@ -65,7 +65,7 @@ def _make(archive: Path, say: Say) -> None:
 
 def _install_files_of_kind(root: Path, say: Say) -> None:
     """Install what kind's own node image has from its repository, then what replaces kind's network and storage."""
-    files = module_directory(KIND, say) / "images/base/files"
+    files = module_directory(find_go(say), KIND) / "images/base/files"
     for source in (path for path in files.rglob("*") if path.is_file()):
         path = source.relative_to(files)
         _install(source, root / path, 0o755 if path.parent.name == "bin" else 0o644)
