@@ -1,7 +1,8 @@
-"""Build Prometheus and promtool from the Go module that pins them, without the service discoveries nobody needs here."""
+"""Prometheus and promtool: those on PATH, else built from the Go module that pins them, without service discoveries."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,4 +30,7 @@ class Programs:
 
 def ensure_programs(say: Say = say_to_stderr) -> Programs:
     """Return both; build those that are not there yet, and say so."""
+    found = {name: shutil.which(name) for name in RECIPES}
+    if all(found.values()):
+        return Programs(**{name: Path(path) for name, path in found.items() if path})
     return Programs(**ensure_built(RECIPES, PROMETHEUS_TOOLS, FLAGS, say))
