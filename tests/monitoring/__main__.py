@@ -62,8 +62,11 @@ def play(world: World) -> None:
         grant(world, "without-rights")
         live(world, 15)
     with overload(world.plane):
+        world.policy("wide", "shop", routedToHeader="x-routed-to", developers=[])
         live(world, 20)
-    live(world, 25)
+    live(world, 15)
+    shop(world, *SERVICES[:9], name="forgotten")
+    live(world, 15)
 
 
 def live(world: World, seconds: float) -> None:

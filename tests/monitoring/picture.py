@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from PIL import Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -36,8 +37,8 @@ def draw(prometheus: Prometheus, start: float, end: float, target: Path) -> None
         axes.set_title(panel["title"], color=TEXT, fontsize=8, loc="left")
         (_draw_stat if panel["type"] == "stat" else _draw_graph)(axes, panel, prometheus, (start, end))
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=80, facecolor=DARK, format="png", pil_kwargs={"optimize": True})
-    target.write_bytes(picture.getvalue())
+    figure.savefig(picture, dpi=80, facecolor=DARK, format="png")
+    Image.open(picture).convert("RGB").quantize(48).save(target, optimize=True)
 
 
 def _place(grid: Mapping[str, int], rows: int) -> tuple[float, float, float, float]:
