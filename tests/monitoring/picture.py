@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from PIL import Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from monitoring.prometheus import COMPONENT, Prometheus
 
