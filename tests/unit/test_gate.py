@@ -8,7 +8,7 @@ from virtualservice_operator.controller.metrics import Metrics
 from virtualservice_operator.core.objects import Key
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
-from virtualservice_operator.kube.errors import ApiError, ConnectionLost, HeldBack, KubeError, Situation
+from virtualservice_operator.kube.errors import ApiError, ConnectionLost, HeldBack, KubeError, NoAnswer, Situation
 
 FORBIDDEN = ApiError(403, "Forbidden", "User cannot patch")
 DENIED = ApiError(422, "Invalid", "ValidatingAdmissionPolicy 'no' denied request")
@@ -90,6 +90,44 @@ def test_who_is_held_back_hears_what_the_others_met_and_when_to_come_back() -> N
     )
     assert met.verdict.situation is Situation.FORBIDDEN
     assert 1.6 <= met.retry_after <= 2
+
+
+def test_the_more_are_held_back_the_later_each_asks_again() -> None:
+    """Each time it asks it is planned anew: a thousand must not keep the planner busy."""
+    bench = Bench()
+    bench.fail("shop", WEBHOOK)
+    waits = []
+    for number in range(100):
+        met = bench.write(f"shop/s{number}")
+        assert isinstance(met, HeldBack)
+        waits.append(met.retry_after)
+    assert waits[0] <= 1
+    assert 15 <= waits[-1] <= 30
+    assert bench.write("shop/s0") is not None
+    bench.now = 40
+    assert bench.write("shop/probe") is None
+    assert bench.gate._held == {}
+
+
+def test_a_trouble_that_nobody_asks_about_any_more_is_forgotten() -> None:
+    """Its namespace may be gone: no alert is to speak of it for ever."""
+    bench = Bench()
+    bench.fail("shop", FORBIDDEN)
+    bench.now = 100
+    assert bench.gate.states()
+    bench.now = 130
+    assert bench.gate.states() == {}
+    assert bench.gate._circuits == {}
+
+
+def test_no_answer_says_nothing_about_the_api_server_as_a_whole() -> None:
+    bench = Bench()
+    for number in range(3):
+        bench.write(f"n{number}/a", AWAY)
+    bench.now = 1
+    assert bench.write("other/a", NoAnswer("no answer in time")) is not None
+    assert bench.write("other/b", AWAY) is AWAY
+    assert bench.is_held("other/c")
 
 
 def test_one_may_try_when_the_wait_is_over_and_its_success_brings_all_back() -> None:

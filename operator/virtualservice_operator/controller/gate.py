@@ -44,6 +44,9 @@ _PROBES_OF: Final = {Situation.WEBHOOK_FAILED: Backoff(1, 30), Situation.NO_ANSW
 _SERVER_PROBES: Final = Backoff(0.5, 2)
 # While one request finds out whether the server is back, the others look again so often.
 _REST: Final = 0.5
+# Who is held back comes back to ask again; all of a namespace together so often, and each at least so often.
+_ASK_EVERY: Final = 0.5
+_ASK_AT_LEAST: Final = 30.0
 
 
 class Way(NamedTuple):
@@ -83,12 +86,15 @@ class WriteGate:
         self._clock = clock
         self._circuits: dict[Way, Circuit] = {}
         self._troubles: dict[Way, tuple[Verdict, str]] = {}
+        self._held: dict[Way, set[str]] = {}
         self._paused_until = 0.0
         metrics.circuits.read_from(self.states)
 
     def states(self) -> dict[Way, State]:
         """Return the state of every circuit that is not closed, for the metric."""
         now = self._clock()
+        for way in [way for way, circuit in self._circuits.items() if circuit.is_forgotten(now)]:
+            self._settle(way, _CLOSED)
         found = {way: circuit.state(now) for way, circuit in self._circuits.items()}
         return {way: state for way, state in found.items() if state is not State.CLOSED}
 
@@ -114,7 +120,7 @@ class WriteGate:
     @contextmanager
     def _watched(self, way: Way, name: str) -> Iterator[None]:
         begun = self._clock()
-        self._admit(way, begun)
+        self._admit(way, name, begun)
         for item in (way, _SERVER):
             self._circuits[item] = self._circuit(item).begin(name, begun)
         try:
@@ -125,7 +131,7 @@ class WriteGate:
             raise
         except BaseException:
             for item in (way, _SERVER):
-                self._settle(item, self._circuit(item).give_up(name, begun))
+                self._give_up(item, name, begun)
             raise
         self.metrics.writes.labels(way.kind, way.verb, "OK").inc()
         self._succeed(way, begun)
@@ -133,23 +139,28 @@ class WriteGate:
 
     # ---- before
 
-    def _admit(self, way: Way, now: float) -> None:
+    def _admit(self, way: Way, name: str, now: float) -> None:
+        server, circuit = self._circuit(_SERVER), self._circuit(way)
         if now < self._paused_until:
             self._hold(way, *self._troubles[_SERVER], self._paused_until - now)
-        for item in (_SERVER, way):
-            circuit = self._circuit(item)
-            if not circuit.admits(now):
-                if item is _SERVER:
-                    self._rest(_REST)
-                verdict, text = self._troubles[item]
-                self._hold(way, verdict, text, max(circuit.until - now, _REST))
-        if self._circuit(way).is_congested(now):
+        if not server.admits(now):
+            self._rest(_REST)
+            self._hold(way, *self._troubles[_SERVER], max(server.until - now, _REST))
+        if not circuit.admits(now):
+            self._hold(way, *self._troubles[way], max(circuit.until - now, self._turn(way, name)))
+        if circuit.is_congested(now):
             text = f"{way} are held back, as several have had no answer for over {SLOW:.0f} s: is there a slow webhook?"
-            self._hold(way, _CONGESTED, text, SLOW, early=True)
+            self._hold(way, _CONGESTED, text, max(SLOW, self._turn(way, name)), early=True)
 
     def _hold(self, way: Way, verdict: Verdict, text: str, seconds: float, *, early: bool = False) -> None:
         self.metrics.held_back.labels(way.kind, way.verb).inc()
         raise HeldBack(text, verdict, seconds, early=early)
+
+    def _turn(self, way: Way, name: str) -> float:
+        """Return when an object is to ask again: the more there are, the later, as each time it is planned anew."""
+        held = self._held.setdefault(way, set())
+        held.add(name)
+        return min(len(held) * _ASK_EVERY, _ASK_AT_LEAST) * random.uniform(0.5, 1.0)  # noqa: S311 - only spreads load
 
     # ---- after
 
@@ -157,17 +168,21 @@ class WriteGate:
         verdict = judge(error)
         if verdict.situation is Situation.OVERLOAD:
             self._pause(verdict, error)
-        if verdict.blame is Blame.SERVER and verdict.situation is not Situation.OVERLOAD:
+        elif verdict.blame is Blame.SERVER:
             self._fail(_SERVER, name, begun, error)
-            self._settle(way, self._circuit(way).give_up(name, begun))
+            self._give_up(way, name, begun)
             return
-        self._succeed(_SERVER, begun)
-        if verdict.blame is Blame.WAY:
-            self._fail(way, name, begun, error)
-        elif verdict.situation is Situation.OVERLOAD:
-            self._settle(way, self._circuit(way).give_up(name, begun))
+        if verdict.situation is Situation.NO_ANSWER:
+            self._give_up(_SERVER, name, begun)
         else:
-            self._succeed(way, begun)
+            self._succeed(_SERVER, begun)
+        match verdict.blame:
+            case Blame.WAY:
+                self._fail(way, name, begun, error)
+            case Blame.SERVER:
+                self._give_up(way, name, begun)
+            case Blame.OBJECT:
+                self._succeed(way, begun)
 
     def _pause(self, verdict: Verdict, error: KubeError) -> None:
         """Make no write for as long as the API server asks: it has more than enough to do."""
@@ -206,9 +221,13 @@ class WriteGate:
             for queue in self._queues:
                 queue.hurry(None if way is _SERVER else way.namespace)
 
+    def _give_up(self, way: Way, name: str, begun: float) -> None:
+        self._settle(way, self._circuit(way).give_up(name, begun))
+
     def _settle(self, way: Way, circuit: Circuit) -> None:
         if circuit.is_idle:
             self._circuits.pop(way, None)
+            self._held.pop(way, None)
         else:
             self._circuits[way] = circuit
         if not circuit.openings and way is not _SERVER:

@@ -18,6 +18,8 @@ THRESHOLD: Final = 3
 # Seconds after which a request counts as slow, and how many of them may be under way before no other is begun.
 SLOW: Final = 1.0
 SLOW_LIMIT: Final = 4
+# Seconds after which a trouble that nobody has asked about any more is forgotten: its objects may be gone.
+FORGOTTEN: Final = 120.0
 
 
 class State(StrEnum):
@@ -61,6 +63,10 @@ class Circuit:
     def is_idle(self) -> bool:
         """Tell whether there is nothing to remember."""
         return self == Circuit()
+
+    def is_forgotten(self, now: float) -> bool:
+        """Tell whether nobody has tried for a long time, though one may."""
+        return bool(self.openings) and not self.running and now > self.until + FORGOTTEN
 
     def begin(self, name: str, now: float) -> "Circuit":
         """Return the circuit with a request for an object under way; `admits` has said yes."""
