@@ -55,7 +55,7 @@ def _make(archive: Path, say: Say) -> None:
         _install_files_of_kind(root, say)
         _install_programs(root, programs)
         names = _image_names(programs)
-        write_archive(root / "images.tar", images(names, programs, root), _machine(say))
+        write_archive(root / "images.tar", images(names, programs, root), machine(say))
         shutil.copy(NODE / "setup.sh", root / "setup.sh")
         pause = next(name for name in names if "/pause:" in name)
         run_in_root("setting up the node's files", root, ("bash", "/setup.sh", pause, "/images.tar"), say)
@@ -93,5 +93,6 @@ def _image_names(programs: Path) -> list[str]:
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
 
 
-def _machine(say: Say) -> str:
+def machine(say: Say) -> str:
+    """Return the processor's name as Go and containers spell it, such as amd64."""
     return run_go(find_go(say), "env", "GOARCH")
