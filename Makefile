@@ -71,6 +71,10 @@ failover: $(READY) ## Kill the leader and ask it to stop, twenty times each, und
 bench: $(READY) ## Count and time against a bare client; N=1000 Services.
 	@$(BIN)/python -m bench --services $(or $(N),1000)
 
+.PHONY: dashboard
+dashboard: $(READY) ## Draw docs/dashboard.png from a real Prometheus' scrape of a real operator (about four minutes).
+	@$(BIN)/python -m monitoring
+
 .PHONY: format
 format: $(READY) ## Format and mend what can be mended.
 	@$(BIN)/ruff format .

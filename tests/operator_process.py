@@ -70,6 +70,12 @@ class OperatorProcess:
             return ""
 
     @property
+    def pid(self) -> int:
+        """Return its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Tell whether it runs."""
         return self._process is not None and self._process.alive

@@ -1,5 +1,6 @@
 """The process from outside: flags, no cluster, missing rights, missing CRDs, probes, metrics, signals."""
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_probes_and_metrics_answer(world: World, operator: OperatorProcess) -> N
     assert created in metrics
     assert f'namespace="{namespace}",result="success"' in metrics
     assert "virtualservice_operator_reconciliation_duration_seconds_bucket" in metrics
+    original = re.compile(
+        r"virtualservice_operator_(services_processed|virtualservices_created|reconciliation_duration)"
+    )
+    ours = [line for line in metrics.splitlines() if f'"{namespace}"' in line and not original.match(line)]
+    assert f'virtualservice_operator_policy_ready{{namespace="{namespace}",policy="defaults"}} 1.0' in ours
+    assert len(ours) <= 10
 
 
 @pytest.fixture(scope="module")

@@ -163,9 +163,17 @@ def test_the_flags_of_the_operations_page_are_those_of_the_program() -> None:
     assert set(re.findall(r"^\| `(--[a-z-]+)`", text, re.MULTILINE)) == flags
 
 
-def test_the_metrics_of_the_operations_page_are_those_of_the_program() -> None:
-    from virtualservice_operator.controller.telemetry import Metrics
+def test_the_metrics_of_the_observability_page_are_those_of_the_program_with_their_labels() -> None:
+    from virtualservice_operator.controller.metrics import Metrics
 
-    made = {sample.name for metric in Metrics().registry.collect() for sample in [metric]}
-    named = set(re.findall(r"`(virtualservice_operator_\w+)`", (ROOT / "docs/operations.md").read_text()))
-    assert {name.removesuffix("_total") for name in named} == made
+    rows = re.findall(
+        r"^\| `(virtualservice_operator_\w+)` \| (.*?) \|", (ROOT / "docs/observability.md").read_text(), re.MULTILINE
+    )
+    assert {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == Metrics().labels
+
+
+def test_the_situations_of_the_observability_page_are_those_of_the_program() -> None:
+    from virtualservice_operator.kube.errors import Situation
+
+    part = (ROOT / "docs/observability.md").read_text().split("### Reasons")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)`", part, re.MULTILINE)) == {"OK", *Situation}

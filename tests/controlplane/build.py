@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from controlplane.toolchain import (
     go_environment,
     go_version,
     lock,
+    module_directory,
     pinned_version,
-    run_go,
 )
 
 KUBERNETES = "k8s.io/kubernetes"
@@ -49,11 +49,12 @@ class Programs:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one program is built: its package, the module that carries its version, and how long a cold build takes."""
+    """How one program is built: its package, the module that carries its version, how long a cold build takes, tags."""
 
     package: str
     module: str
     cold: str
+    tags: str = ""
 
 
 RECIPES = {
@@ -74,8 +75,21 @@ def ensure_programs(say: Say = say_to_stderr) -> Programs:
 
 def istio_crds(say: Say = say_to_stderr) -> Path:
     """Return the file with Istio's CustomResourceDefinitions, from its Go module in Go's own module cache."""
-    module = json.loads(run_go(find_go(say), "mod", "download", "-json", ISTIO_API))
-    return Path(module["Dir"]) / ISTIO_CRDS
+    return module_directory(find_go(say), ISTIO_API) / ISTIO_CRDS
+
+
+def ensure_built(recipes: Mapping[str, Recipe], tools: Path, flags: Sequence[str], say: Say) -> dict[str, Path]:
+    """Return programs that the Go module in `tools` pins; build those that are not in the user's cache yet."""
+    go = find_go(say)
+    folder = cache_directory() / "tools" / _key(go, recipes, tools, flags)
+    paths = {name: folder / name for name in recipes}
+    if all(path.exists() for path in paths.values()):
+        return paths
+    with lock(folder.with_name(f"{folder.name}.lock"), say):
+        for name, path in paths.items():
+            if not path.exists():
+                _build(go, recipes[name], tools, flags, path, say)
+    return paths
 
 
 def _given_programs(say: Say) -> dict[str, Path]:
@@ -112,21 +126,13 @@ def _fits_api_server(kubectl: str) -> bool:
 
 
 def _built_programs(names: Iterable[str], say: Say) -> dict[str, Path]:
-    go = find_go(say)
-    folder = cache_directory() / "tools" / _key(go)
-    paths = {name: folder / name for name in names}
-    if all(path.exists() for path in paths.values()):
-        return paths
-    with lock(folder.with_name(f"{folder.name}.lock"), say):
-        for name, path in paths.items():
-            if not path.exists():
-                _build(go, name, path, say)
-    return paths
+    return ensure_built({name: RECIPES[name] for name in names}, TOOLS, _flags(), say)
 
 
-def _key(go: str) -> str:
+def _key(go: str, recipes: Mapping[str, Recipe], tools: Path, flags: Sequence[str]) -> str:
     """Return a name for everything that could change what is built."""
-    parts = ((TOOLS / "go.mod").read_text(), (TOOLS / "go.sum").read_text(), go_version(go), *_flags())
+    tags = sorted({recipe.tags for recipe in recipes.values()} - {""})
+    parts = ((tools / "go.mod").read_text(), (tools / "go.sum").read_text(), go_version(go), *flags, *tags)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -139,13 +145,13 @@ def _flags() -> tuple[str, ...]:
     return (*BUILD_FLAGS, "-ldflags", f"-s -w {linked}")
 
 
-def _build(go: str, name: str, path: Path, say: Say) -> None:
+def _build(go: str, recipe: Recipe, tools: Path, flags: Sequence[str], path: Path, say: Say) -> None:
     """Build to a temporary name and rename: a build that was interrupted leaves nothing that looks finished."""
-    recipe = RECIPES[name]
-    what = f"building {name} {pinned_version(recipe.module)}"
+    what = f"building {path.name} {pinned_version(recipe.module, tools)}"
     say(f"{what} ({recipe.cold} on 2 cores, once; cache: {path.parent})")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{name}.unfinished")
-    argv = (go, "build", *_flags(), "-o", str(unfinished), recipe.package)
-    run_long_command(what, argv, env=go_environment(), cwd=TOOLS, say=say)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    tags = ("-tags", recipe.tags) if recipe.tags else ()
+    argv = (go, "build", *flags, *tags, "-o", str(unfinished), recipe.package)
+    run_long_command(what, argv, env=go_environment(), cwd=tools, say=say)
     unfinished.rename(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import json
 import os
 import re
 import shutil
@@ -30,11 +31,11 @@ def cache_directory() -> Path:
 
 
 @functools.cache
-def pinned_version(module: str) -> str:
+def pinned_version(module: str, tools: Path = TOOLS) -> str:
     """Return the version of a module in go.mod, without the `v`."""
-    found = re.search(rf"^(?:require)?\s+{re.escape(module)} v(\S+)", (TOOLS / "go.mod").read_text(), re.MULTILINE)
+    found = re.search(rf"^(?:require)?\s+{re.escape(module)} v(\S+)", (tools / "go.mod").read_text(), re.MULTILINE)
     if found is None:
-        raise BuildError(f"{TOOLS / 'go.mod'} does not require {module}: run `go get {module}@VERSION` there")
+        raise BuildError(f"{tools / 'go.mod'} does not require {module}: run `go get {module}@VERSION` there")
     return found[1]
 
 
@@ -58,9 +59,14 @@ def go_version(go: str) -> str:
     return _run((go, "version"))
 
 
-def run_go(go: str, *arguments: str) -> str:
-    """Run a short Go command in the tools' module and return what it printed."""
-    return _run((go, *arguments))
+def run_go(go: str, *arguments: str, tools: Path = TOOLS) -> str:
+    """Run a short Go command in a tools' module and return what it printed."""
+    return _run((go, *arguments), tools)
+
+
+def module_directory(go: str, module: str, tools: Path = TOOLS) -> Path:
+    """Return where the sources of a pinned Go module are, in Go's own module cache; it is downloaded if need be."""
+    return Path(json.loads(run_go(go, "mod", "download", "-json", module, tools=tools))["Dir"])
 
 
 @contextmanager
@@ -104,8 +110,8 @@ def _install_go(say: Say) -> str:
     return str(go)
 
 
-def _run(argv: Sequence[str]) -> str:
-    done = subprocess.run(argv, cwd=TOOLS, env=go_environment(), capture_output=True, text=True, check=False)
+def _run(argv: Sequence[str], tools: Path = TOOLS) -> str:
+    done = subprocess.run(argv, cwd=tools, env=go_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BuildError(f"{' '.join(argv)} in {TOOLS} ended with {done.returncode}:\n{done.stderr}")
+        raise BuildError(f"{' '.join(argv)} in {tools} ended with {done.returncode}:\n{done.stderr}")
     return done.stdout.strip()

@@ -12,13 +12,13 @@ import subprocess
 from pathlib import Path
 
 from controlplane.progress import Say
-from controlplane.toolchain import find_go, go_version, lock, run_go
+from controlplane.toolchain import find_go, go_version, lock, module_directory, run_go
 from kind.archive import write_archive
 from kind.commands import run_in_root
 from kind.control_plane_images import images
 from kind.debian import SUITE, debian_root, pack
 from kind.paths import MODULES, NODE, cache, key_of
-from kind.programs import KIND, ensure_node_programs, kubernetes_version, module_directory
+from kind.programs import KIND, ensure_node_programs, kubernetes_version
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libseccomp2", "util-linux", "kmod", "mount", "procps", "hostname", "bash"),
@@ -55,7 +55,7 @@ def _make(archive: Path, say: Say) -> None:
         _install_files_of_kind(root, say)
         _install_programs(root, programs)
         names = _image_names(programs)
-        write_archive(root / "images.tar", images(names, programs, root), _machine(say))
+        write_archive(root / "images.tar", images(names, programs, root), machine(say))
         shutil.copy(NODE / "setup.sh", root / "setup.sh")
         pause = next(name for name in names if "/pause:" in name)
         run_in_root("setting up the node's files", root, ("bash", "/setup.sh", pause, "/images.tar"), say)
@@ -65,7 +65,7 @@ def _make(archive: Path, say: Say) -> None:
 
 def _install_files_of_kind(root: Path, say: Say) -> None:
     """Install what kind's own node image has from its repository, then what replaces kind's network and storage."""
-    files = module_directory(KIND, say) / "images/base/files"
+    files = module_directory(find_go(say), KIND) / "images/base/files"
     for source in (path for path in files.rglob("*") if path.is_file()):
         path = source.relative_to(files)
         _install(source, root / path, 0o755 if path.parent.name == "bin" else 0o644)
@@ -93,5 +93,6 @@ def _image_names(programs: Path) -> list[str]:
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
 
 
-def _machine(say: Say) -> str:
+def machine(say: Say) -> str:
+    """Return the processor's name as Go and containers spell it, such as amd64."""
     return run_go(find_go(say), "env", "GOARCH")

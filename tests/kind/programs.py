@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from controlplane.build import BUILD_FLAGS, ETCD, KUBERNETES
 from controlplane.progress import Say, run_long_command
-from controlplane.toolchain import find_go, go_environment, go_version, lock, pinned_version, run_go
+from controlplane.toolchain import find_go, go_environment, go_version, lock, module_directory, pinned_version
 from kind.errors import KindError
 from kind.paths import MODULES, cache, key_of
 
@@ -46,16 +45,11 @@ def ensure_node_programs(say: Say) -> Path:
 
 def official_node_image(say: Say) -> str:
     """Return the node image that kind takes by itself, with its digest."""
-    source = module_directory(KIND, say) / "pkg/apis/config/defaults/image.go"
+    source = module_directory(find_go(say), KIND) / "pkg/apis/config/defaults/image.go"
     found = re.search(r'const Image = "(.*)"', source.read_text())
     if found is None:
         raise KindError(f"{source} names no image any more: look where kind has it now")
     return found[1]
-
-
-def module_directory(module: str, say: Say) -> Path:
-    """Return where the sources of a Go module of the tools are, in Go's own module cache."""
-    return Path(json.loads(run_go(find_go(say), "mod", "download", "-json", module))["Dir"])
 
 
 def kubernetes_version() -> str:

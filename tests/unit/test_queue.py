@@ -333,3 +333,86 @@ def test_an_earlier_delayed_key_wakes_a_worker_that_waits_for_a_later_one() -> N
         assert now() == 10
 
     in_fake_time(test)
+
+
+def test_a_resting_queue_hands_out_nothing_until_the_time_has_come() -> None:
+    async def test() -> None:
+        queue = opened()
+        queue.add(A)
+        queue.rest(5)
+        assert await queue.get() == A
+        assert now() == 5
+
+    in_fake_time(test)
+
+
+def test_hurry_ends_the_wait_of_delayed_keys_of_a_namespace() -> None:
+    async def test() -> None:
+        queue = opened()
+        queue.add_after(A, 100)
+        queue.add_after(OTHER, 50)
+        queue.hurry("shop")
+        assert await queue.get() == A
+        assert now() == 0
+        queue.done(A)
+        assert queue.delayed == 1
+        assert await queue.get() == OTHER
+        assert now() == 50
+
+    in_fake_time(test)
+
+
+def test_hurry_of_all_ends_a_rest_too() -> None:
+    async def test() -> None:
+        queue = opened()
+        queue.add_after(A, 100)
+        queue.rest(60)
+        queue.hurry(None)
+        assert await queue.get() == A
+        assert now() == 0
+
+    in_fake_time(test)
+
+
+def test_a_closed_queue_says_so_while_it_rests() -> None:
+    async def test() -> None:
+        queue = opened()
+        queue.add(A)
+        queue.rest(1000)
+        queue.close()
+        assert await queue.get() is None
+        assert now() == 0
+
+    in_fake_time(test)
+
+
+def test_the_oldest_is_the_key_that_has_waited_longest() -> None:
+    async def test() -> None:
+        queue = opened()
+        assert queue.oldest == 0
+        queue.add(A)
+        await asyncio.sleep(3)
+        queue.add(A)
+        queue.add(B)
+        await asyncio.sleep(2)
+        assert queue.oldest == 5
+        assert await queue.get() == A
+        assert queue.oldest == 2
+        assert queue.marked_at(A) == 0
+
+    in_fake_time(test)
+
+
+def test_waiting_counts_from_the_opening() -> None:
+    """A standby's keys have waited for hours, and nobody is the worse for it."""
+
+    async def test() -> None:
+        queue = KeyQueue()
+        queue.add(A)
+        await asyncio.sleep(3600)
+        assert queue.oldest == 0
+        queue.open()
+        await asyncio.sleep(1)
+        assert queue.oldest == 1
+
+    in_fake_time(test)

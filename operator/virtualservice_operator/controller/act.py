@@ -6,52 +6,73 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from virtualservice_operator.api import names
-from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.controller.act_placeholder import carry_out_placeholder
+from virtualservice_operator.controller.gate import WriteGate
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.core.changes import Action, Change, PlaceholderChange, document_of
 from virtualservice_operator.core.objects import Finding, VirtualService
 from virtualservice_operator.core.ownership import differs
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.decode import decode_virtual_service
-from virtualservice_operator.kube.errors import REASONS, ApiError, KubeError, Reaction, classify, printable
+from virtualservice_operator.kube.errors import (
+    ApiError,
+    HeldBack,
+    KubeError,
+    Reaction,
+    StoredOtherwise,
+    Verdict,
+    asked_wait,
+    judge,
+    printable,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a change. `reaction` is None where it went through; `finding` is for the status."""
+    """
+    What came of a change. `verdict` is None where it went through; `finding` is for the status.
+
+    `held`: it was not asked for, as others before it failed; `early`: for so short a time that nobody need know yet.
+    """
 
     change: Change | PlaceholderChange
-    reaction: Reaction | None = None
+    verdict: Verdict | None = None
     finding: Finding | None = None
     retry_after: float | None = None
+    held: bool = False
+    early: bool = False
+
+    @property
+    def reaction(self) -> Reaction | None:
+        """Return what to do about it; None where it went through."""
+        return self.verdict.reaction if self.verdict is not None else None
 
     @property
     def is_open(self) -> bool:
         """Tell whether nothing can be said yet: the world moved, and the next plan will know."""
-        return self.reaction is not None and self.finding is None
+        return self.verdict is not None and (self.finding is None or self.early)
 
 
-async def carry_out(client: KubeClient, store: Store, change: Change | PlaceholderChange) -> Outcome:
+async def carry_out(gate: WriteGate, store: Store, change: Change | PlaceholderChange) -> Outcome:
     """Carry out one change; every answer enters the store, so that the watch's echo makes no second write."""
     try:
-        if isinstance(change, PlaceholderChange):
-            await carry_out_placeholder(client, store, change)
-        else:
-            await _ACTIONS[change.action](client, store, change)
-    except StoredOtherwise as error:
-        return Outcome(change, Reaction.REFUSED, Finding(Reason.APPLY_FAILED, str(error)))
+        with gate.request(kind_of(change), change.action, change.target):
+            if isinstance(change, PlaceholderChange):
+                await carry_out_placeholder(gate.client, store, change)
+            else:
+                await _ACTIONS[change.action](gate.client, store, change)
     except KubeError as error:
-        return _failed(change, error)
+        return failed(change, error)
     return Outcome(change)
+
+
+def kind_of(change: Change | PlaceholderChange) -> str:
+    """Return the kind of what is written."""
+    return "Service" if isinstance(change, PlaceholderChange) else "VirtualService"
 
 
 # The API server names the object first, at length; this is where it comes to the point.
 _WHO_DENIES: Final = re.compile(r"(ValidatingAdmissionPolicy|admission webhook|exceeded quota).*", re.DOTALL)
-
-
-class StoredOtherwise(Exception):  # noqa: N818 - it says what happened
-    """The API server took the request and stored something else."""
 
 
 async def _create(client: KubeClient, store: Store, change: Change) -> None:
@@ -98,32 +119,48 @@ async def _release(client: KubeClient, store: Store, change: Change) -> None:
 _ACTIONS = {Action.CREATE: _create, Action.UPDATE: _update, Action.DELETE: _delete, Action.RELEASE: _release}
 
 
-def _failed(change: Change | PlaceholderChange, error: KubeError) -> Outcome:
-    reaction = classify(error)
-    reason = REASONS.get(reaction)
-    finding = Finding(reason, _message(change, reaction, error)) if reason is not None else None
-    return Outcome(change, reaction, finding, error.retry_after if isinstance(error, ApiError) else None)
+def failed(change: Change | PlaceholderChange, error: KubeError) -> Outcome:
+    """Return the outcome of a change that met an error."""
+    verdict = judge(error)
+    finding = Finding(verdict.says, _message(change, verdict, error)) if verdict.says is not None else None
+    early = isinstance(error, HeldBack) and error.early
+    return Outcome(change, verdict, finding, asked_wait(error), held=isinstance(error, HeldBack), early=early)
 
 
-def _message(change: Change | PlaceholderChange, reaction: Reaction, error: KubeError) -> str:
+def _message(change: Change | PlaceholderChange, verdict: Verdict, error: KubeError) -> str:
+    what = "the placeholder" if isinstance(change, PlaceholderChange) else "VirtualService"
+    plain = f"cannot {change.action} {what} {change.target}: {error}"
+    match error:
+        case HeldBack():
+            return f"cannot {change.action} {what} {change.target} yet{_remedy(change, verdict)}: {error}"
+        case StoredOtherwise():
+            return str(error)
     if isinstance(change, PlaceholderChange):
-        remedy = (
-            "; grant it: kubectl apply -k kustomize/overlays/placeholders" if reaction is Reaction.FORBIDDEN else ""
-        )
-        return f"cannot {change.action} the placeholder {change.target}: {error}{remedy}"
-    match reaction:
+        return plain + _remedy(change, verdict)
+    return _by_reaction(change, verdict, error) or plain
+
+
+def _remedy(change: Change | PlaceholderChange, verdict: Verdict) -> str:
+    """Return the command that grants a missing right, to append; nothing for another trouble."""
+    if verdict.reaction is not Reaction.FORBIDDEN:
+        return ""
+    where = "overlays/placeholders" if isinstance(change, PlaceholderChange) else "base"
+    return f"; grant it: kubectl apply -k kustomize/{where}"
+
+
+def _by_reaction(change: Change, verdict: Verdict, error: KubeError) -> str | None:
+    match verdict.reaction:
         case Reaction.FORBIDDEN:
             return (
-                f"the operator may not {change.action} VirtualServices in {change.target.namespace}; grant it: "
-                f"kubectl apply -k kustomize/base ({error})"
+                f"the operator may not {change.action} VirtualServices in {change.target.namespace}"
+                f"{_remedy(change, verdict)} ({error})"
             )
         case Reaction.NOT_INSTALLED:
             return "VirtualServices are not known to this cluster; install Istio 1.22 or later"
         case Reaction.DENIED:
             found = _WHO_DENIES.search(error.message) if isinstance(error, ApiError) else None
             return f"VirtualService {change.target} is refused: {printable(found[0]) if found else error}"
-        case _:
-            return f"cannot {change.action} VirtualService {change.target}: {error}"
+    return None
 
 
 def _observed(change: Change) -> VirtualService:

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from virtualservice_operator.controller.metrics import Metrics
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.store import Store
-from virtualservice_operator.controller.telemetry import Metrics
 from virtualservice_operator.core.lease import Term
 from virtualservice_operator.kube.lease import Elector
 

@@ -22,7 +22,7 @@ from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
 from virtualservice_operator.kube.decode import decode_policy
 from virtualservice_operator.kube.errors import ConfigurationError, KubeError
-from virtualservice_operator.kube.informer import FreshLists, Sink, list_objects
+from virtualservice_operator.kube.informer import UNHEARD, FreshLists, Pulse, Sink, list_objects
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,12 @@ _LONGEST_RESTART: Final = 30.0
 class PolicyStream:
     """Feeds a sink with RoutingPolicies. `run` ends only by cancellation, and takes kopf's thread with it."""
 
-    def __init__(self, client: KubeClient, source: Source, sink: Sink, interval: float) -> None:
+    def __init__(self, client: KubeClient, source: Source, sink: Sink, interval: float, pulse: Pulse = UNHEARD) -> None:
         self._client = client
         self._source = source
         self._sink = sink
         self._interval = interval
+        self._pulse = pulse
         self._delivered: dict[Key, int] = {}
         self._overdue: dict[Key, float] = {}
         self._list_now = asyncio.Event()
@@ -87,7 +88,10 @@ class PolicyStream:
                 self._sink.replace_all(Policy, items, version)
         except KubeError as error:
             self._sink.report(Policy, error)
+            self._pulse.up(Policy, is_up=False)
             return None
+        self._pulse.listed(Policy, "poll")
+        self._pulse.up(Policy, is_up=True)
         return {item.key: item.version for item in items}
 
     def _is_overdue(self, listed: Mapping[Key, int]) -> bool:
@@ -103,6 +107,7 @@ class PolicyStream:
     def _deliver(self, kind: str | None, raw: Mapping[str, Any]) -> None:
         """Take one event of kopf's, in our loop."""
         item = decode_policy(raw)
+        self._pulse.heard(Policy)
         self._restarts = 1
         self._delivered[item.key] = item.version
         if kind == "DELETED":

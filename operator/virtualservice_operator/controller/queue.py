@@ -27,6 +27,9 @@ class KeyQueue:
         self._again: set[Key] = set()
         self._later: list[tuple[float, Key]] = []
         self._due: dict[Key, float] = {}
+        self._since: dict[Key, float] = {}
+        self._begun: dict[Key, float] = {}
+        self._resting_until = 0.0
         self._wake = asyncio.Event()
         self._open = False
         self._closed = False
@@ -36,6 +39,20 @@ class KeyQueue:
         return len(self._known)
 
     @property
+    def delayed(self) -> int:
+        """Return how many keys come back later."""
+        return len(self._due)
+
+    @property
+    def oldest(self) -> float:
+        """Return for how many seconds the key that has waited longest has waited; 0 while nothing is handed out at all."""
+        return _now() - min(self._since.values()) if self._since and self._open else 0.0
+
+    def marked_at(self, key: Key) -> float:
+        """Return when the key that is being worked on was marked, by the loop's clock."""
+        return self._begun.get(key, _now())
+
+    @property
     def is_idle(self) -> bool:
         """Tell whether nothing waits now and nothing is being worked on; delayed keys do not count."""
         return not self._known and not self._active
@@ -43,6 +60,7 @@ class KeyQueue:
     def add(self, key: Key) -> None:
         """Mark a key; marks made while it waits merge, and one made while it is active brings it back."""
         self._due.pop(key, None)
+        self._since.setdefault(key, _now())
         if key in self._active:
             self._again.add(key)
         elif key not in self._known:
@@ -52,15 +70,16 @@ class KeyQueue:
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Mark a key after a while, unless it is marked before then."""
-        due = asyncio.get_running_loop().time() + seconds
+        due = _now() + seconds
         if key not in self._due or due < self._due[key]:
             self._due[key] = due
             heapq.heappush(self._later, (due, key))
             self._wake.set()
 
     def open(self) -> None:
-        """Begin to hand out keys; marks made before are kept."""
+        """Begin to hand out keys; marks made before are kept, and count from now."""
         self._open = True
+        self._since = dict.fromkeys(self._since, _now())
         self._wake.set()
 
     def pause(self) -> None:
@@ -72,11 +91,23 @@ class KeyQueue:
         self._closed = True
         self._wake.set()
 
+    def rest(self, seconds: float) -> None:
+        """Hand out no keys for a while: whatever is done with them would fail."""
+        self._resting_until = max(self._resting_until, _now() + seconds)
+
+    def hurry(self, namespace: str | None) -> None:
+        """Bring delayed keys back at once, those of one namespace or all: what they waited for has passed."""
+        if namespace is None:
+            self._resting_until = 0.0
+        for key in [key for key in self._due if namespace in (None, key.namespace)]:
+            self.add(key)
+        self._wake.set()
+
     async def get(self) -> Key | None:
         """Return the next key; namespaces take turns. The key is active until `done`. None: the queue is closed."""
         while not self._closed:
             self._collect_due()
-            if self._waiting and self._open:
+            if self._waiting and self._open and self._resting_until <= _now():
                 return self._take()
             await self._sleep()
         self._wake.set()  # for the next one who waits
@@ -85,6 +116,7 @@ class KeyQueue:
     def done(self, key: Key) -> None:
         """End the work on a key."""
         self._active.discard(key)
+        self._begun.pop(key, None)
         if key in self._again:
             self._again.discard(key)
             self.add(key)
@@ -96,10 +128,11 @@ class KeyQueue:
             self._waiting[namespace] = keys  # to the back: the next namespace's turn
         self._known.discard(key)
         self._active.add(key)
+        self._begun[key] = self._since.pop(key)
         return key
 
     def _collect_due(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = _now()
         while self._later and self._later[0][0] <= now:
             due, key = heapq.heappop(self._later)
             if self._due.get(key) == due:
@@ -107,8 +140,15 @@ class KeyQueue:
 
     async def _sleep(self) -> None:
         self._wake.clear()
-        timeout = self._later[0][0] - asyncio.get_running_loop().time() if self._later else None
+        timeouts = [self._later[0][0]] if self._later else []
+        if self._waiting and self._open:
+            timeouts.append(self._resting_until)
+        timeout = max(0.0, min(timeouts) - _now()) if timeouts else None
         try:
             await asyncio.wait_for(self._wake.wait(), timeout)
         except TimeoutError:
             return
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -9,26 +9,26 @@ One key: plan, act, record. The whole operator on one screen.
 import asyncio
 import contextlib
 import logging
-import random
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 from virtualservice_operator.api.conditions import Reason, ServiceState
-from virtualservice_operator.controller.act import Outcome, carry_out
+from virtualservice_operator.controller.act import Outcome, carry_out, failed
 from virtualservice_operator.controller.drift import RepairLog
+from virtualservice_operator.controller.gate import WriteGate
 from virtualservice_operator.controller.ledger import Ledger, editions_of
 from virtualservice_operator.controller.queue import KeyQueue
-from virtualservice_operator.controller.status import StatusWriter
+from virtualservice_operator.controller.retries import Retries
+from virtualservice_operator.controller.status import StatusWriter, policies_of
 from virtualservice_operator.controller.store import Store
-from virtualservice_operator.controller.telemetry import Metrics
+from virtualservice_operator.controller.tracing import Span
+from virtualservice_operator.controller.workers import Crew
 from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Finding, Key
 from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.report import entry_without_placeholder, failed_entry
-from virtualservice_operator.kube.client import KubeClient
-from virtualservice_operator.kube.errors import BACKOFFS, Reaction
+from virtualservice_operator.kube.errors import RARELY, ApiError, Reaction, judge
 
 logger = logging.getLogger(__name__)
 
@@ -40,61 +40,66 @@ _DONE: Final = {
 }
 # So often a plan may be overtaken by what others write before the status says that it does not get through.
 _OPEN_TRIES: Final = 5
-_NOT_INSTALLED: Final = Finding(
-    Reason.ISTIO_NOT_INSTALLED, "VirtualServices are not known to this cluster; install Istio 1.22 or later"
-)
+_NOT_INSTALLED: Final = ApiError(404, "", "404 page not found")
+_FIGHT: Final = judge(ApiError(409, "Conflict", "somebody else writes it too"))
 
 
 class Reconciler:
     """Works on keys of the queue, any number at a time, each key by one worker."""
 
-    def __init__(
-        self, client: KubeClient, store: Store, queue: KeyQueue, status: StatusWriter, metrics: Metrics
-    ) -> None:
-        self._client = client
+    def __init__(self, store: Store, gate: WriteGate, queue: KeyQueue, status: StatusWriter) -> None:
         self._store = store
         self._queue = queue
         self._status = status
-        self._metrics = metrics
+        self._gate = gate
+        self._metrics = gate.metrics
+        self._tracing = gate.tracing
         self._ledger: Final[Ledger] = status.ledger
-        self._tries: defaultdict[Key, int] = defaultdict(int)
+        self._retries = Retries()
         self._written: dict[Key, str] = {}
         self._repairs = RepairLog()
 
     def forget(self) -> None:
         """Begin anew: another replica may have written since."""
-        self._tries.clear()
+        self._retries = Retries()
         self._written.clear()
         self._repairs = RepairLog()
 
-    async def work(self) -> None:
-        """Reconcile keys until the queue is closed."""
-        while (key := await self._queue.get()) is not None:
-            try:
-                await self.reconcile(key)
-            except Exception:
-                # A bug of ours, loud; one Service must not stop the others.
-                logger.exception("bug: Service %s cannot be reconciled; please report this", key)
-                self._queue.add_after(key, BACKOFFS[Reaction.REFUSED].first)
-                self._record_bug(key)
-            finally:
-                self._queue.done(key)
-            await asyncio.sleep(0)  # thousands of keys without a change must not hold the loop
+    def crew(self) -> Crew:
+        """Return who reconciles keys until the queue is closed."""
+        return Crew(self._queue, self._handle)
+
+    async def _handle(self, key: Key) -> None:
+        try:
+            await self.reconcile(key)
+        except Exception:
+            # A bug of ours, loud; one Service must not stop the others.
+            logger.exception("bug: Service %s cannot be reconciled; please report this", key)
+            self._queue.add_after(key, RARELY.first)
+            self._record_bug(key)
 
     async def reconcile(self, key: Key) -> None:
         """Bring one Service's VirtualService to what all policies together want, and tell the policies."""
+        with self._tracing.span("reconcile") as span:
+            span.say("k8s.namespace.name", key.namespace)
+            span.say("virtualservice_operator.service", key.name)
+            await self._reconcile(key, span)
+
+    async def _reconcile(self, key: Key, span: Span) -> None:
         started = time.monotonic()
         editions = editions_of(self._store.snapshot, key.namespace)
         plan = plan_service(self._store.snapshot, key, time.time())
         if plan.waiting:
             return
         outcomes = await self._carry_out_all(plan.changes)
-        if self._tries[key] >= _OPEN_TRIES or not any(outcome.is_open for outcome in outcomes):
+        if self._retries.tries(key) >= _OPEN_TRIES or not any(outcome.is_open for outcome in outcomes):
             self._status.review(*self._ledger.record(key, _entries(plan, outcomes), editions))
         self._retry(key, outcomes)
         if plan.due is not None:
             self._queue.add_after(key, max(0.0, plan.due - time.time()))
         self._count(plan, outcomes, time.monotonic() - started)
+        if span.is_recording:
+            _describe(span, plan, outcomes)
 
     def _record_bug(self, key: Key) -> None:
         """Say so in the status; where the bug is in the policies themselves, the log has to do."""
@@ -118,22 +123,23 @@ class Reconciler:
         return outcomes
 
     async def _carry_out_placeholder(self, change: PlaceholderChange) -> Outcome:
-        outcome = await carry_out(self._client, self._store, change)
-        if outcome.reaction is not None:
+        outcome = await carry_out(self._gate, self._store, change)
+        if outcome.verdict is not None:
             self._log_trouble(outcome)
         else:
-            logger.info("%s placeholder %s: %s", _DONE[change.action], change.target, change.why)
+            done = _DONE[change.action]
+            logger.info("%s placeholder %s: %s", done, change.target, change.why, extra=_fields(change, done))
             self._status.tell(change)
         return outcome
 
     async def _carry_out(self, change: Change) -> Outcome:
         if not self._store.is_istio_installed:
-            return Outcome(change, Reaction.NOT_INSTALLED, _NOT_INSTALLED)
+            return failed(change, _NOT_INSTALLED)
         drifted = self._is_drift(change)
         if drifted and (wait := self._repairs.wait(change.target, time.monotonic())):
-            return Outcome(change, Reaction.REPLAN, _fight(change), retry_after=wait)
-        outcome = await carry_out(self._client, self._store, change)
-        if outcome.reaction is not None:
+            return Outcome(change, _FIGHT, _fight(change), retry_after=wait)
+        outcome = await carry_out(self._gate, self._store, change)
+        if outcome.verdict is not None:
             self._log_trouble(outcome)
             return outcome
         if change.document is not None:
@@ -142,9 +148,9 @@ class Reconciler:
             self._written.pop(change.target, None)
         if drifted:
             self._repairs.add(change.target, time.monotonic())
-        logger.info(
-            "%s VirtualService %s: %s%s", _DONE[change.action], change.target, change.why, " by hand" if drifted else ""
-        )
+        done, hand = _DONE[change.action], " by hand" if drifted else ""
+        fields = _fields(change, done)
+        logger.info("%s VirtualService %s: %s%s", done, change.target, change.why, hand, extra=fields)
         self._status.tell(change, drifted=drifted)
         return outcome
 
@@ -157,31 +163,18 @@ class Reconciler:
 
     def _retry(self, key: Key, outcomes: Sequence[Outcome]) -> None:
         """Bring the key back after trouble, later each time; a key without trouble starts anew."""
-        delays = [delay for outcome in outcomes if (delay := self._delay(key, outcome)) is not None]
-        if delays:
-            self._tries[key] += 1
-            self._queue.add_after(key, min(delays))
-        else:
-            self._tries.pop(key, None)
-
-    def _delay(self, key: Key, outcome: Outcome) -> float | None:
-        backoff = BACKOFFS.get(outcome.reaction) if outcome.reaction is not None else None
-        if backoff is None:
-            return None
-        if outcome.retry_after is not None:
-            return outcome.retry_after
-        delay: float = min(backoff.first * 2 ** min(self._tries[key], 16), backoff.cap)
-        return delay * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
+        troubles = [(outcome.verdict, outcome.retry_after) for outcome in outcomes if outcome.verdict is not None]
+        found = self._retries.add(key, troubles)
+        if found is not None:
+            delay, verdict = found
+            self._queue.add_after(key, delay)
+            self._metrics.queue_retries.labels("services", verdict.situation).inc()
 
     def _log_trouble(self, outcome: Outcome) -> None:
         if outcome.finding is not None:
-            logger.warning(
-                "cannot %s %s %s: %s",
-                outcome.change.action,
-                "placeholder" if isinstance(outcome.change, PlaceholderChange) else "VirtualService",
-                outcome.change.target,
-                outcome.finding.message,
-            )
+            # Why others are held back was said when that began.
+            level = logging.DEBUG if outcome.held else logging.WARNING
+            logger.log(level, "%s", outcome.finding.message, extra=_fields(outcome.change, "failed"))
 
     def _count(self, plan: ServicePlan, outcomes: Sequence[Outcome], seconds: float) -> None:
         namespace = plan.key.namespace
@@ -195,8 +188,26 @@ class Reconciler:
         created = actions.count("created")
         if created:
             self._metrics.virtual_services_created.labels(namespace).inc(created)
+        if any(outcome.verdict is None for outcome in outcomes):
+            latency = asyncio.get_running_loop().time() - self._queue.marked_at(plan.key)
+            self._metrics.event_to_write_seconds.observe(latency)
         result = _result(outcomes)
         self._metrics.reconciliation_seconds.labels(namespace, result).observe(seconds)
+
+
+def _describe(span: Span, plan: ServicePlan, outcomes: Sequence[Outcome]) -> None:
+    span.say("virtualservice_operator.policies", sorted(plan.entries))
+    span.say("virtualservice_operator.result", _result(outcomes))
+    for outcome in outcomes:
+        if outcome.verdict is not None:
+            said = outcome.finding.message if outcome.finding is not None else outcome.change.why
+            span.fail(outcome.verdict.situation, said)
+
+
+def _fields(change: Change | PlaceholderChange, action: str) -> dict[str, str]:
+    """Return what a log line says beside its message, for who searches it."""
+    policies = ",".join(str(policy) for policy in policies_of(change))
+    return {"action": action, "object": str(change.target), "policies": policies, "reason": change.why}
 
 
 def _fingerprint(change: Change) -> str:

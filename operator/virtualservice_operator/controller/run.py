@@ -8,27 +8,32 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
 from virtualservice_operator.controller.duty import Duty
+from virtualservice_operator.controller.gate import WriteGate
+from virtualservice_operator.controller.metrics import Metrics
 from virtualservice_operator.controller.outages import LeaseTrouble, Outages
 from virtualservice_operator.controller.policy_stream import PolicyStream
+from virtualservice_operator.controller.pulse import WatchLog
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.reconcile import Reconciler
 from virtualservice_operator.controller.status import StatusWriter
 from virtualservice_operator.controller.store import Store
-from virtualservice_operator.controller.telemetry import Heartbeat, Metrics, build_app
+from virtualservice_operator.controller.telemetry import Heartbeat, build_app
+from virtualservice_operator.controller.tracing import Tracing, find_tracing
 from virtualservice_operator.core.objects import Namespace, Service, VirtualService
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import ConfigurationError
 from virtualservice_operator.kube.informer import Informer
-from virtualservice_operator.kube.lease import Election, Elector
+from virtualservice_operator.kube.lease import Elector
 from virtualservice_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -38,6 +43,7 @@ _FINISH_SECONDS: Final = 3.5
 _FIRST_LOOK_SECONDS: Final = 2.0
 # A webhook that takes its time over one policy's status holds up no other's.
 _STATUS_WORKERS: Final = 4
+_BEAT_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,17 @@ class _Parts:
     campaign: asyncio.Task[None] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What everything uses. `elector` is None where only one process runs."""
+
+    client: KubeClient
+    elector: Elector | None
+    outages: Outages
+    metrics: Metrics
+    tracing: Tracing
+
+
 async def run_operator(settings: Settings) -> None:
     """
     Run until SIGTERM or SIGINT; what is being worked on is finished first, for a few seconds.
@@ -64,25 +81,29 @@ async def run_operator(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    outages, election = Outages(), settings.election
-    async with AsyncExitStack() as stack:
-        elector = await stack.enter_async_context(_elector(settings, election, outages)) if election else None
-        permit, identity = (elector.writing, election.identity) if election and elector else (nullcontext, None)
-        client = await stack.enter_async_context(KubeClient(settings.source, permit=permit, identity=identity))
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        logger.info("watching RoutingPolicies on %s", client.server)
-        parts = await _start(settings, client, elector, outages, group)
+    async with _means(settings) as means, asyncio.TaskGroup() as group:
+        logger.info("watching RoutingPolicies on %s", means.client.server)
+        parts = await _start(settings, group, means)
         await stop.wait()
         logger.info("stopping")
-        await _finish(parts, elector)
+        await _finish(parts, means.elector)
+    means.tracing.close()
 
 
 @asynccontextmanager
-async def _elector(settings: Settings, election: Election, outages: Outages) -> AsyncIterator[Elector]:
-    """Give the elector a client of its own: renewals wait for nobody, and a slow one leaves time for another."""
-    seconds = election.timing.deadline * 0.6
-    async with KubeClient(settings.source, identity=election.identity, timeout=seconds) as client:
-        yield Elector(client, election, LeaseTrouble(election, outages).report)
+async def _means(settings: Settings) -> AsyncIterator[_Means]:
+    """Open the clients. The elector has one of its own: renewals wait for nobody, and a slow one leaves time for another."""
+    metrics, outages, election = Metrics(), Outages(), settings.election
+    async with AsyncExitStack() as stack:
+        client, elector = KubeClient(settings.source, metrics.observe_request), None
+        if election is not None:
+            identity, seconds = election.identity, election.timing.deadline * 0.6
+            own = KubeClient(settings.source, metrics.observe_request, identity=identity, timeout=seconds)
+            trouble = LeaseTrouble(election, outages)
+            elector = Elector(await stack.enter_async_context(own), election, trouble.report)
+            client = KubeClient(settings.source, metrics.observe_request, identity=identity, permit=elector.writing)
+        await stack.enter_async_context(client)
+        yield _Means(client, elector, outages, metrics, find_tracing(os.environ))
 
 
 async def _finish(parts: _Parts, elector: Elector | None) -> None:
@@ -101,32 +122,30 @@ async def _finish(parts: _Parts, elector: Elector | None) -> None:
             await elector.release()
 
 
-async def _start(
-    settings: Settings, client: KubeClient, elector: Elector | None, outages: Outages, group: asyncio.TaskGroup
-) -> _Parts:
-    metrics, heartbeat, keys, policies = Metrics(), Heartbeat(), KeyQueue(), KeyQueue()
-    store = Store(
-        settings.plan, keys.add, policies.add, policy_delete_grace=settings.policy_delete_grace, outages=outages
-    )
-    status = StatusWriter(client, store, keys=keys, policies=policies, interval=settings.status_interval)
-    reconciler = Reconciler(client, store, keys, status, metrics)
-    await _serve(settings, build_app(metrics, heartbeat, lambda: _unready(store, elector, outages)))
-    if elector is not None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
-                await elector.look_once()
+async def _start(settings: Settings, group: asyncio.TaskGroup, means: _Means) -> _Parts:
+    client, elector, metrics = means.client, means.elector, means.metrics
+    heartbeat, pulse, keys, policies = Heartbeat(), WatchLog(metrics), KeyQueue(), KeyQueue()
+    metrics.read_queues({"services": keys, "policies": policies})
+    gate = WriteGate(client, metrics, keys, policies, tracing=means.tracing)
+    grace = settings.policy_delete_grace
+    store = Store(settings.plan, keys.add, policies.add, policy_delete_grace=grace, outages=means.outages)
+    status = StatusWriter(store, gate, keys=keys, policies=policies, interval=settings.status_interval)
+    reconciler = Reconciler(store, gate, keys, status)
+    await _serve(settings, build_app(metrics, heartbeat, lambda: _unready(store, means)))
+    await _look_first(elector)
     duty = Duty(store, (keys, policies), metrics, (reconciler.forget, status.forget))
-    informers = [Informer(client, kind, store, settings.timing) for kind in (Namespace, Service, VirtualService)]
-    stream = PolicyStream(client, settings.source, store, settings.policy_list_interval)
+    informers = [Informer(client, kind, store, settings.timing, pulse) for kind in (Namespace, Service, VirtualService)]
+    stream = PolicyStream(client, settings.source, store, settings.policy_list_interval, pulse)
+    services, statuses = reconciler.crew(), status.crew()
     workers = [
-        *(reconciler.work() for _ in range(settings.workers)),
-        *(status.work() for _ in range(_STATUS_WORKERS)),
+        *(services.work() for _ in range(settings.workers)),
+        *(statuses.work() for _ in range(_STATUS_WORKERS)),
     ]
     others = [
         duty.take_turns(elector, (*informers, stream)) if elector is not None else duty.work_alone(),
         *(informer.run() for informer in informers),
         stream.run(),
-        _beat(heartbeat),
+        _beat(heartbeat, metrics),
         _resync(store, settings.timing.resync),
     ]
     return _Parts(
@@ -137,10 +156,19 @@ async def _start(
     )
 
 
-def _unready(store: Store, elector: Elector | None, outages: Outages) -> list[str]:
+async def _look_first(elector: Elector | None) -> None:
+    """Take the Lease, if it is free, before anything is listed: who lists first has to list again when it leads."""
+    if elector is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                await elector.look_once()
+
+
+def _unready(store: Store, means: _Means) -> list[str]:
     """Return what is missing: what was never seen, and what has not been seen for a while."""
+    elector = means.elector
     unseen = ["Lease: waiting for the first look at it"] if elector is not None and not elector.has_looked else []
-    return [*store.unsynced, *unseen, *outages.lasting]
+    return [*store.unsynced, *unseen, *means.outages.lasting]
 
 
 async def _serve(settings: Settings, app: web.Application) -> None:
@@ -155,10 +183,14 @@ async def _serve(settings: Settings, app: web.Application) -> None:
         ) from error
 
 
-async def _beat(heartbeat: Heartbeat) -> None:
+async def _beat(heartbeat: Heartbeat, metrics: Metrics) -> None:
+    """Say that the loop turns, and measure by how much it is late."""
+    clock = asyncio.get_running_loop().time
     while True:
         heartbeat.beat()
-        await asyncio.sleep(1)
+        due = clock() + _BEAT_SECONDS
+        await asyncio.sleep(_BEAT_SECONDS)
+        metrics.loop_lag_seconds.observe(max(0.0, clock() - due))
 
 
 async def _resync(store: Store, seconds: float) -> None:

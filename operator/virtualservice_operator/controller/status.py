@@ -13,17 +13,19 @@ from typing import Any, Final, NamedTuple
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import ConditionType, Reason, ServiceState
+from virtualservice_operator.controller.gate import WriteGate
 from virtualservice_operator.controller.ledger import Ledger
 from virtualservice_operator.controller.queue import KeyQueue
+from virtualservice_operator.controller.retries import Retries
 from virtualservice_operator.controller.store import Store
+from virtualservice_operator.controller.workers import Crew
 from virtualservice_operator.core.changes import Action, Change, PlaceholderChange
 from virtualservice_operator.core.objects import Key, Policy
 from virtualservice_operator.core.ownership import digest
 from virtualservice_operator.core.report import Standing, policy_status
 from virtualservice_operator.core.resolution import ResolvedPolicy
-from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.decode import decode_policy
-from virtualservice_operator.kube.errors import BACKOFFS, ApiError, KubeError, Reaction, classify
+from virtualservice_operator.kube.errors import RARELY, HeldBack, KubeError, Reaction, asked_wait, judge
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +61,9 @@ class StatusWriter:
     `keys` is the reconciler's queue: while it is busy, a look at a policy would be premature.
     """
 
-    def __init__(
-        self, client: KubeClient, store: Store, *, keys: KeyQueue, policies: KeyQueue, interval: float
-    ) -> None:
+    def __init__(self, store: Store, gate: WriteGate, *, keys: KeyQueue, policies: KeyQueue, interval: float) -> None:
         self.ledger: Final = Ledger()
-        self._client = client
+        self._client = gate.client
         self._store = store
         self._keys = keys
         self._interval = interval
@@ -71,15 +71,18 @@ class StatusWriter:
         self._settled: dict[Key, float] = {}
         self._busy_since: dict[Key, float] = {}
         self._written_at: dict[Key, float] = {}
-        self._tries: dict[Key, int] = {}
+        self._gate = gate
+        self._metrics = gate.metrics
+        self._retries = Retries()
         self._complete: set[Key] = set()
         self._told: defaultdict[Key, dict[_Told, list[str]]] = defaultdict(lambda: defaultdict(list))
 
     def forget(self) -> None:
         """Begin anew: another replica may have written since."""
         self.ledger.forget_all()
-        for known in (self._told, self._settled, self._busy_since, self._written_at, self._tries):
+        for known in (self._told, self._settled, self._busy_since, self._written_at):
             known.clear()
+        self._retries = Retries()
         self._complete.clear()
 
     def review(self, *policies: Key) -> None:
@@ -93,28 +96,30 @@ class StatusWriter:
         told = _DRIFT if drifted else found.get(change.action)
         if told is None:
             return
-        for policy in _policies_of(change):
+        for policy in policies_of(change):
             if self._store.snapshot.policy(policy) is not None:
                 self._told[policy][told].append(_name_of(change))
                 self.review(policy)
 
-    async def work(self) -> None:
-        """Write until the queue is closed."""
-        while (key := await self._queue.get()) is not None:
-            try:
-                await self._visit(key)
-            except Exception:
-                # A bug of ours, loud; one policy must not stop the others.
-                logger.exception("bug: the status of RoutingPolicy %s cannot be written; please report this", key)
-                self._queue.add_after(key, BACKOFFS[Reaction.REFUSED].first)
-            finally:
-                self._queue.done(key)
+    def crew(self) -> Crew:
+        """Return who writes until the queue is closed."""
+        return Crew(self._queue, self._handle)
+
+    async def _handle(self, key: Key) -> None:
+        try:
+            await self._visit(key)
+        except Exception:
+            # A bug of ours, loud; one policy must not stop the others.
+            logger.exception("bug: the status of RoutingPolicy %s cannot be written; please report this", key)
+            self._queue.add_after(key, RARELY.first)
 
     async def _visit(self, key: Key) -> None:
         resolved = self._store.snapshot.policy(key)
         if resolved is None:
-            for known in (self._told, self._settled, self._busy_since, self._written_at, self._tries):
+            for known in (self._told, self._settled, self._busy_since, self._written_at):
                 known.pop(key, None)
+            self._retries.forget(key)
+            self._metrics.forget_policy(key)
             self._complete.discard(key)
             self.ledger.forget(key)
             return
@@ -150,6 +155,8 @@ class StatusWriter:
             self._settled[policy.key] = asyncio.get_running_loop().time()
             self._complete.add(policy.key)
         status = policy_status(standing, policy.conditions, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        frozen = sum(entry.state is ServiceState.FROZEN for entry in standing.entries.values())
+        self._metrics.show_policy(policy.key, status, frozen)
         if digest(status) == policy.status_digest or await self._apply(policy, status):
             await self._write_events(policy, status)
 
@@ -162,23 +169,24 @@ class StatusWriter:
         """Write a status and tell whether it was; else it is tried again later, ever later."""
         self._written_at[policy.key] = asyncio.get_running_loop().time()
         try:
-            answer = await self._client.apply_policy_status(policy.key, policy.uid, status)
+            with self._gate.request(names.KIND, "update", policy.key):
+                answer = await self._client.apply_policy_status(policy.key, policy.uid, status)
         except KubeError as error:
             self._wait_out(policy.key, error)
             return False
-        self._tries.pop(policy.key, None)
+        self._retries.forget(policy.key)
         self._store.put_answer(decode_policy(answer))
         return True
 
     def _wait_out(self, policy: Key, error: KubeError) -> None:
-        backoff = BACKOFFS.get(classify(error))
-        if backoff is None:
+        found = self._retries.add(policy, [(judge(error), asked_wait(error))])
+        if found is None:
             return
-        logger.warning("cannot write the status of RoutingPolicy %s: %s", policy, error)
-        tries = self._tries[policy] = self._tries.get(policy, -1) + 1
-        delay = min(backoff.first * 2 ** min(tries, 16), backoff.cap)
-        asked = error.retry_after if isinstance(error, ApiError) else None
-        self._queue.add_after(policy, max(self._interval, asked or delay))
+        delay, verdict = found
+        level = logging.DEBUG if isinstance(error, HeldBack) else logging.WARNING
+        logger.log(level, "cannot write the status of RoutingPolicy %s: %s", policy, error)
+        self._queue.add_after(policy, max(self._interval, delay))
+        self._metrics.queue_retries.labels("policies", verdict.situation).inc()
 
     # ---- Events
 
@@ -195,14 +203,16 @@ class StatusWriter:
         events.extend(_transitions(policy, status))
         for reason, kind, message in events:
             try:
-                await self._client.create_event(_event(policy, reason, kind, message))
+                with self._gate.request("Event", "create", policy.key):
+                    await self._client.create_event(_event(policy, reason, kind, message))
             except KubeError as error:
-                if classify(error) is Reaction.DROP:
+                if judge(error).reaction is Reaction.DROP:
                     return  # the namespace is being deleted, and the policy with it
                 logger.warning("cannot write Event %s on RoutingPolicy %s: %s", reason, policy.key, error)
 
 
-def _policies_of(change: Change | PlaceholderChange) -> Sequence[Key]:
+def policies_of(change: Change | PlaceholderChange) -> Sequence[Key]:
+    """Return the policies on whose behalf a change is made."""
     if isinstance(change, PlaceholderChange):
         return change.policies
     if change.document is not None:

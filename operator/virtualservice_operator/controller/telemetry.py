@@ -1,4 +1,4 @@
-"""Metrics, probes, and logs: how the process is seen from outside."""
+"""Probes, the page of metrics, and logs: how the process is seen from outside."""
 
 import json
 import logging
@@ -7,39 +7,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from virtualservice_operator.controller.metrics import Metrics
 
 _HANG_SECONDS: Final = 5.0
-
-
-class Metrics:
-    """The metrics of one process, in a registry of their own. Names and labels are those of the original design."""
-
-    def __init__(self) -> None:
-        self.registry: Final = CollectorRegistry()
-        self.services_processed: Final = Counter(
-            "virtualservice_operator_services_processed_total",
-            "Services processed, by what became of their VirtualService",
-            ["namespace", "action"],
-            registry=self.registry,
-        )
-        self.virtual_services_created: Final = Counter(
-            "virtualservice_operator_virtualservices_created_total",
-            "VirtualServices created",
-            ["namespace"],
-            registry=self.registry,
-        )
-        self.reconciliation_seconds: Final = Histogram(
-            "virtualservice_operator_reconciliation_duration_seconds",
-            "Time spent on one Service, requests included",
-            ["namespace", "result"],
-            registry=self.registry,
-        )
-        self.leader: Final = Gauge(
-            "virtualservice_operator_leader",
-            "1 while this process may write, 0 while it stands by",
-            registry=self.registry,
-        )
 
 
 class Heartbeat:
@@ -103,12 +75,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One readable line: time, level, message, then the fields as key=value."""
+    """One readable line: time, level, message, then what of the fields the message does not say, as key=value."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        fields = "".join(f" {key}={value}" for key, value in _extra(record).items())
-        text = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {record.getMessage()}{fields}"
+        message = record.getMessage()
+        fields = "".join(f" {key}={value}" for key, value in _extra(record).items() if str(value) not in message)
+        text = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {message}{fields}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 

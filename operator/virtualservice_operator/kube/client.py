@@ -19,7 +19,7 @@ import aiohttp
 from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import Key, VirtualService
 from virtualservice_operator.kube.connection import Connection, Source
-from virtualservice_operator.kube.errors import ApiError, ConnectionLost, Reaction, classify
+from virtualservice_operator.kube.errors import ApiError, ConnectionLost, NoAnswer, Reaction, classify
 
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _JSON_PATCH: Final = "application/json-patch+json"
@@ -42,8 +42,8 @@ class KubeClient:
     """
     A session with one API server.
 
-    `observe` hears of each request: method, status code, seconds. `permit` surrounds each request that writes, and
-    may refuse it or break it off. `identity` is what the API server's audit log tells this process from others by.
+    `observe` hears of each request: verb, status code (0 for none), seconds. `permit` surrounds each request that writes,
+    and may refuse it or break it off. `identity` is what the API server's audit log tells this process from others by.
     """
 
     def __init__(
@@ -109,14 +109,15 @@ class KubeClient:
     ) -> Any:
         data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
         headers = {"Content-Type": content_type} if data is not None else {}
+        verb = "list" if params and "limit" in params else method.lower()
         started = time.monotonic()
         try:
             async with await self._send(method, path, params=params, data=data, headers=headers) as response:
                 text = await response.text()
-                self._observe(method, response.status, time.monotonic() - started)
+                self._observe(verb, response.status, time.monotonic() - started)
                 return _answer(response, text)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._observe(method, 0, time.monotonic() - started)
+            self._observe(verb, 0, time.monotonic() - started)
             raise _lost(error, self.server) from error
 
     async def watch(
@@ -317,5 +318,8 @@ def _answer(response: aiohttp.ClientResponse, text: str) -> Any:
 
 
 def _lost(error: Exception, server: str) -> ConnectionLost:
-    what = "no answer in time" if isinstance(error, asyncio.TimeoutError) else str(error) or type(error).__name__
-    return ConnectionLost(f"{server}: {what}")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ConnectionLost(f"{server}: it cannot be reached in time")
+    if isinstance(error, asyncio.TimeoutError):
+        return NoAnswer(f"{server}: no answer in time")
+    return ConnectionLost(f"{server}: {str(error) or type(error).__name__}")

@@ -18,7 +18,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import ClusterObject, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.decode import DECODERS
-from virtualservice_operator.kube.errors import ApiError, ConnectionLost, KubeError
+from virtualservice_operator.kube.errors import ApiError, ConnectionLost, KubeError, asked_wait
 
 PATHS: Final[Mapping[type[ClusterObject], str]] = {
     Service: "/api/v1/services",
@@ -46,6 +46,32 @@ class Sink(Protocol):
 
     def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None:
         """Hear that lists and watches of a kind fail, or work (again)."""
+
+
+class Pulse(Protocol):
+    """Who hears how lists and watches do."""
+
+    def listed(self, kind: type[ClusterObject], reason: str) -> None:
+        """Hear that a kind was listed in full, and why: start, resync, expired, trouble, takeover."""
+
+    def heard(self, kind: type[ClusterObject]) -> None:
+        """Hear a sign of life: an answer, an event, a bookmark."""
+
+    def up(self, kind: type[ClusterObject], *, is_up: bool) -> None:
+        """Hear whether a kind can be listed and watched."""
+
+
+class _Unheard:
+    """Nobody hears."""
+
+    def listed(self, kind: type[ClusterObject], reason: str) -> None: ...
+
+    def heard(self, kind: type[ClusterObject]) -> None: ...
+
+    def up(self, kind: type[ClusterObject], *, is_up: bool) -> None: ...
+
+
+UNHEARD: Final = _Unheard()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +145,15 @@ def _finish(futures: list[asyncio.Future[None]]) -> None:
 class Informer:
     """Watches one kind in the whole cluster and feeds a sink. `run` ends only by cancellation."""
 
-    def __init__(self, client: KubeClient, kind: type[ClusterObject], sink: Sink, timing: Timing) -> None:
+    def __init__(
+        self, client: KubeClient, kind: type[ClusterObject], sink: Sink, timing: Timing, pulse: Pulse = UNHEARD
+    ) -> None:
         self._client = client
         self._kind = kind
         self._sink = sink
         self._timing = timing
+        self._pulse = pulse
+        self._cause = "start"
         self._version: int | None = None
         self._failures = 0
         self._list_due = 0.0
@@ -134,6 +164,8 @@ class Informer:
         """Break off what goes on and list; the result is done when the list is in the sink, or the kind is missing."""
         if self._round is not None and not self._round.expired():
             self._round.reschedule(asyncio.get_running_loop().time())
+        if self._version is not None:
+            self._cause = "takeover"
         return self._fresh.ask()
 
     async def run(self) -> None:
@@ -150,6 +182,7 @@ class Informer:
         except KubeError as error:
             if not isinstance(error, ConnectionLost):
                 self._version = None
+                self._cause = "expired" if _is_expired(error) else "trouble"
             if _is_expired(error) and not self._failures:
                 self._failures = 1  # a list heals it; if not, the next one waits
             else:
@@ -174,6 +207,8 @@ class Informer:
     async def _list(self) -> None:
         with self._fresh.listing():
             items, self._version = await list_objects(self._client, self._kind)
+            self._pulse.listed(self._kind, self._cause)
+            self._cause = "resync"
             self._list_due = (
                 asyncio.get_running_loop().time() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
             )
@@ -181,9 +216,11 @@ class Informer:
 
     def _hear_of_watch(self) -> None:
         self._sink.report(self._kind, None)
+        self._pulse.up(self._kind, is_up=True)
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind, raw = event["type"], event["object"]
+        self._pulse.heard(self._kind)
         if kind == "ERROR":
             if raw.get("code") == HTTPStatus.GONE:
                 raise WatchExpired(raw.get("message", "expired"))
@@ -199,12 +236,14 @@ class Informer:
 
     async def _wait_out(self, error: KubeError) -> None:
         self._sink.report(self._kind, error)
+        self._pulse.up(self._kind, is_up=False)
         most = (
             self._timing.refused if isinstance(error, ConnectionLost) or is_missing_kind(error) else self._timing.most
         )
         delay = min(self._timing.first * 2**self._failures, most)
         self._failures = min(self._failures + 1, 10)
-        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads load
+        asked = asked_wait(error) or 0.0
+        await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - only spreads load
 
 
 def _is_expired(error: KubeError) -> bool:

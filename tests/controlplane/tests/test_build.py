@@ -29,8 +29,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Build nothing; return the names of what would have been built."""
     names: list[str] = []
 
-    def note(go: str, name: str, path: Path, say: object) -> None:
-        names.append(name)
+    def note(go: str, recipe: build.Recipe, tools: Path, flags: object, path: Path, say: object) -> None:
+        names.append(path.name)
 
     monkeypatch.setattr(build, "_build", note)
     monkeypatch.setattr(build, "find_go", lambda _: "go")

@@ -1,0 +1,55 @@
+"""
+Several workers on one queue. A key that takes long is left to itself, so that a slow webhook holds up nobody else.
+
+The API server lets a webhook take ten seconds and more: eight such requests would stop eight workers.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from virtualservice_operator.controller.queue import KeyQueue
+from virtualservice_operator.core.objects import Key
+
+PATIENCE: Final = 1.0
+# How many keys may be left to themselves: so many writes more than there are workers may be under way.
+LEFT_LIMIT: Final = 32
+
+
+class Crew:
+    """`work` is one worker; all of them share what was left. `handle` must not raise: it knows what to do then."""
+
+    def __init__(
+        self, queue: KeyQueue, handle: Callable[[Key], Awaitable[None]], *, patience: float = PATIENCE
+    ) -> None:
+        self._queue = queue
+        self._handle = handle
+        self._patience = patience
+        self._left: set[asyncio.Task[None]] = set()
+
+    async def work(self) -> None:
+        """Handle keys until the queue is closed, and what was left is done."""
+        task: asyncio.Task[None] | None = None
+        try:
+            while (key := await self._queue.get()) is not None:
+                task = asyncio.create_task(self._finish(key))
+                await asyncio.wait({task}, timeout=self._patience)
+                if not task.done() and len(self._left) < LEFT_LIMIT:
+                    self._left.add(task)
+                    task.add_done_callback(self._left.discard)
+                else:
+                    await task
+                task = None
+            if self._left:
+                await asyncio.wait(self._left)
+        finally:
+            for unfinished in (task, *self._left):
+                if unfinished is not None:
+                    unfinished.cancel()
+
+    async def _finish(self, key: Key) -> None:
+        try:
+            await self._handle(key)
+        finally:
+            self._queue.done(key)
+        await asyncio.sleep(0)  # thousands of keys without a change must not hold the loop

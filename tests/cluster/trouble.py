@@ -1,0 +1,175 @@
+"""Trouble on a real API server: rights taken away, webhooks that are away or hang, policies, quotas, overload."""
+
+import contextlib
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cluster.conftest import ACCOUNT
+from cluster.world import ISTIO, Json, World, eventually
+from controlplane.errors import ApiError
+from controlplane.server import ControlPlane
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
+READER, WRITER = "virtualservice-operator", "virtualservice-writer"
+SUBJECT = {"kind": "ServiceAccount", "name": ACCOUNT[1], "namespace": ACCOUNT[0]}
+RULE = {"apiGroups": ["networking.istio.io"], "resources": ["virtualservices"]}
+ON_WRITES = {**RULE, "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE", "DELETE"], "scope": "Namespaced"}
+
+
+def split_rights(plane: ControlPlane) -> None:
+    """Leave the account what it reads, and the writing of VirtualServices to a role of its own that nobody has yet."""
+    role = plane.request("GET", f"{RBAC}/clusterroles/{READER}")
+    rules = [rule for rule in role["rules"] if "virtualservices" not in rule["resources"]]
+    rules.append({**RULE, "verbs": ["get", "list", "watch"]})
+    plane.request("PUT", f"{RBAC}/clusterroles/{READER}", {**role, "rules": rules})
+    writer = {"metadata": {"name": WRITER}, "rules": [{**RULE, "verbs": ["create", "patch", "delete"]}]}
+    plane.request("POST", f"{RBAC}/clusterroles", writer)
+
+
+def grant(world: World, *namespaces: str) -> None:
+    """Let the operator write VirtualServices in namespaces."""
+    for namespace in namespaces:
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": WRITER}
+        binding = {"metadata": {"name": WRITER}, "roleRef": reference, "subjects": [SUBJECT]}
+        world.plane.request("POST", _bindings(world, namespace), binding)
+
+
+def revoke(world: World, *namespaces: str) -> None:
+    """Take that right away again."""
+    for namespace in namespaces:
+        world.plane.request("DELETE", f"{_bindings(world, namespace)}/{WRITER}")
+
+
+def shop(world: World, *services: str, name: str = "shop") -> None:
+    """Make a namespace with Services and the smallest policy of its own; nobody's requests are routed."""
+    world.namespace(name)
+    for service in services:
+        world.service(service, name)
+    world.policy("defaults", name, developers=[{"name": "nobody", "namespaces": [world.ns("nobody")]}])
+
+
+@contextmanager
+def webhook(world: World, namespace: str, port: int, *, seconds: int = 10) -> Iterator[None]:
+    """Have the API server ask a webhook before each write of a VirtualService in a namespace, which must answer."""
+    name = f"{world.prefix}-{namespace}.example.com"
+    hook = {
+        "name": name,
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/"},
+        "rules": [ON_WRITES],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.ns(namespace)}},
+        "failurePolicy": "Fail",
+        "timeoutSeconds": seconds,
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    path = f"{ADMISSION}/validatingwebhookconfigurations"
+    world.plane.request("POST", path, {"metadata": {"name": name}, "webhooks": [hook]})
+    try:
+        eventually("the webhook is asked", lambda: "failed calling webhook" in _attempt(world, namespace), 60)
+        yield
+    finally:
+        world.plane.request("DELETE", f"{path}/{name}")
+
+
+@contextmanager
+def hanging_port() -> Iterator[int]:
+    """Yield a port that takes connections and says nothing."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def denying_policy(world: World, namespace: str) -> Iterator[None]:
+    """Have an admission policy refuse every write of a VirtualService in a namespace."""
+    name = f"{world.prefix}-{namespace}"
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": [ON_WRITES]},
+        "validations": [{"expression": "false", "message": "no routes here"}],
+    }
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": world.ns(namespace)}}
+    binding = {
+        "policyName": name,
+        "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": selector},
+    }
+    for kind, body in (("policies", spec), ("policybindings", binding)):
+        world.plane.request(
+            "POST", f"{ADMISSION}/validatingadmission{kind}", {"metadata": {"name": name}, "spec": body}
+        )
+    try:
+        eventually("the policy is in force", lambda: "no routes here" in _attempt(world, namespace), 60)
+        yield
+    finally:
+        for kind in ("policybindings", "policies"):
+            world.plane.request("DELETE", f"{ADMISSION}/validatingadmission{kind}/{name}")
+
+
+def set_quota(world: World, namespace: str, hard: int, used: int) -> None:
+    """Allow so many VirtualServices; no controller counts here, so what is used is said too."""
+    resource = "count/virtualservices.networking.istio.io"
+    path = f"/api/v1/namespaces/{world.ns(namespace)}/resourcequotas"
+    with contextlib.suppress(ApiError):
+        world.plane.request("POST", path, {"metadata": {"name": "q"}, "spec": {"hard": {resource: str(hard)}}})
+    merge = "application/merge-patch+json"
+    world.plane.request("PATCH", f"{path}/q", {"spec": {"hard": {resource: str(hard)}}}, merge)
+    status = {"status": {"hard": {resource: str(hard)}, "used": {resource: str(used)}}}
+    world.plane.request("PATCH", f"{path}/q/status", status, merge)
+
+
+@contextmanager
+def overload(plane: ControlPlane) -> Iterator[None]:
+    """Have the API server's own flow control refuse each write of a VirtualService by the operator's account."""
+    name = "no-virtualservices"
+    level = {
+        "type": "Limited",
+        "limited": {
+            "nominalConcurrencyShares": 0,
+            "lendablePercent": 0,
+            "borrowingLimitPercent": 0,
+            "limitResponse": {"type": "Reject"},
+        },
+    }
+    account = {"kind": "ServiceAccount", "serviceAccount": {"name": ACCOUNT[1], "namespace": ACCOUNT[0]}}
+    rule = {**RULE, "verbs": ["patch"], "namespaces": ["*"]}
+    schema = {
+        "priorityLevelConfiguration": {"name": name},
+        "matchingPrecedence": 2,
+        "rules": [{"subjects": [account], "resourceRules": [rule]}],
+    }
+    for kind, body in (("prioritylevelconfigurations", level), ("flowschemas", schema)):
+        plane.request("POST", f"{FLOW}/{kind}", {"metadata": {"name": name}, "spec": body})
+    try:
+        yield
+    finally:
+        for kind in ("flowschemas", "prioritylevelconfigurations"):
+            plane.request("DELETE", f"{FLOW}/{kind}/{name}")
+
+
+def virtual_service(name: str, **metadata: object) -> Json:
+    """Return a small VirtualService."""
+    spec = {"hosts": [name], "http": [{"route": [{"destination": {"host": name}}]}]}
+    document = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}
+    return {**document, "metadata": {"name": name, **metadata}, "spec": spec}
+
+
+def _attempt(world: World, namespace: str) -> str:
+    """Return what the API server says to a VirtualService that is only tried."""
+    path = f"{ISTIO}/namespaces/{world.ns(namespace)}/virtualservices?dryRun=All&timeout=2s"
+    try:
+        world.plane.request("POST", path, virtual_service("attempt"))
+    except ApiError as error:
+        return str(error)
+    except (OSError, http.client.HTTPException):  # it gave up after the two seconds, before the webhook did
+        return "failed calling webhook: no answer"
+    return ""
+
+
+def _bindings(world: World, namespace: str) -> str:
+    return f"{RBAC}/namespaces/{world.ns(namespace)}/rolebindings"
