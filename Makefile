@@ -69,7 +69,7 @@ bench: $(READY) ## Count and time against a bare client; N=1000 Services.
 
 .PHONY: dashboard
 dashboard: $(READY) ## Draw docs/dashboard.png from a real Prometheus' scrape of a real operator (about four minutes).
-	@$(BIN)/python -m monitoring
+	@$(BIN)/python -m monitoring picture
 
 .PHONY: format
 format: $(READY) ## Format and mend what can be mended.
