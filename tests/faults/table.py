@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,10 @@ FAULTS: Mapping[str, str] = {
 }
 
 
+# What a test has said: pairs of a name and a value.
+Result = Sequence[tuple[str, object]]
+
+
 @dataclass
 class Row:
     """What all tests of one fault have measured."""
@@ -57,10 +62,10 @@ class Row:
     extra: int = 0
     broken: list[str] = field(default_factory=list)
 
-    def take(self, properties: Iterable[tuple[str, object]], *, failed: str = "") -> None:
+    def take(self, result: Result) -> None:
         """Add what one test has said; one that fails without a word of what broke counts as one invariant broken."""
-        runs, broken = 1, []
-        for name, value in properties:
+        runs, broken, failed = 1, [], []
+        for name, value in result:
             match name, value:
                 case "recovery", float():
                     self.recoveries.append(value)
@@ -70,8 +75,10 @@ class Row:
                     self.extra += value
                 case "broken", str():
                     broken.append(value)
+                case "failed", str():
+                    failed.append(value)
         self.runs += runs
-        self.broken += broken or ([failed] if failed else [])
+        self.broken += broken or failed
 
     def cells(self) -> tuple[str, ...]:
         """Return the figures as they are shown."""
@@ -82,10 +89,14 @@ class Row:
 
 
 class Table:
-    """A pytest plugin that collects; tests say what they are about with the marker `fault`."""
+    """
+    A pytest plugin that collects; tests say what they are about with the marker `fault`.
 
-    def __init__(self) -> None:
-        self.rows: defaultdict[str, Row] = defaultdict(Row)
+    `results` has what each test has said, by its name; what an earlier run has left there stays until it runs again.
+    """
+
+    def __init__(self, results: Mapping[str, Result] | None = None) -> None:
+        self.results: dict[str, Result] = dict(results or {})
         self._failed: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
@@ -94,20 +105,41 @@ class Table:
             item.user_properties += [("fault", marker.args[0]) for marker in item.iter_markers("fault")]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count a test when all of it is known: its teardown comes last, and says what was measured."""
+        """Take a test when all of it is known: its teardown comes last, and says what was measured."""
         if report.failed:
             self._failed.add(report.nodeid)
-        if report.when != "teardown":
-            return
-        failed = report.nodeid if report.nodeid in self._failed else ""
-        for name, value in report.user_properties:
-            if name == "fault":
-                self.rows[str(value)].take(report.user_properties, failed=failed)
+        if report.when == "teardown":
+            failed = [("failed", report.nodeid)] if report.nodeid in self._failed else []
+            self.results[report.nodeid] = [*report.user_properties, *failed]
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """Return a row for each fault, in their order."""
+        found: defaultdict[str, Row] = defaultdict(Row)
+        for result in self.results.values():
+            for name, value in result:
+                if name == "fault":
+                    found[str(value)].take(result)
+        return dict(sorted(found.items()))
 
     def lines(self) -> list[str]:
         """Return the table."""
-        rows = (("", fault, FAULTS.get(fault, ""), *self.rows[fault].cells(), "") for fault in sorted(self.rows))
-        return [*HEAD, *(" | ".join(row).strip() for row in rows)]
+        cells = (("", fault, FAULTS.get(fault, ""), *row.cells(), "") for fault, row in self.rows.items())
+        return [*HEAD, *(" | ".join(row).strip() for row in cells)]
+
+
+def read_results(path: Path) -> dict[str, Result]:
+    """Return what earlier runs have left."""
+    if not path.exists():
+        return {}
+    stored: dict[str, list[list[object]]] = json.loads(path.read_text())
+    return {test: [(str(name), value) for name, value in result] for test, result in stored.items()}
+
+
+def write_results(path: Path, results: Mapping[str, Result]) -> None:
+    """Leave results for later runs."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def write_between(path: Path, lines: Sequence[str]) -> None:
