@@ -29,8 +29,12 @@ demo: $(READY) ## Show the operator at work on a control plane of its own; KEEP=
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: $(READY) ## Run all tests that need no container engine.
-	@$(BIN)/python -m pytest -m "not kind" $(ARGS)
+test: $(READY) ## Run all tests that need no container engine; those that wait for minutes are in make faults.
+	@$(BIN)/python -m pytest -m "not kind and not slow" $(ARGS)
+
+.PHONY: faults
+faults: $(READY) ## Break everything around the operator and write what was measured into docs/reliability.md (about an hour).
+	@$(BIN)/python -m faults $(ARGS)
 
 .PHONY: image
 image: $(READY) ## Build the operator's image, virtualservice-operator:VERSION; without Docker, into build/.
@@ -47,7 +51,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files, pure 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory verify
-	@$(BIN)/python -m pytest -q -m "not controlplane and not kind" --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q -m "not controlplane and not kind and not slow" --cov --cov-report=term --cov-fail-under=95
 
 .PHONY: properties
 properties: $(READY) ## Run the property tests over 100,000 random clusters (about 15 minutes).
@@ -73,7 +77,7 @@ bench: $(READY) ## Count and time against a bare client; N=1000 Services.
 
 .PHONY: dashboard
 dashboard: $(READY) ## Draw docs/dashboard.png from a real Prometheus' scrape of a real operator (about four minutes).
-	@$(BIN)/python -m monitoring
+	@$(BIN)/python -m monitoring picture
 
 .PHONY: format
 format: $(READY) ## Format and mend what can be mended.

@@ -199,7 +199,7 @@ async def test_a_webhook_that_is_away(world: World, admin: KubeClient) -> None:
 
 
 async def test_a_webhook_that_hangs(world: World, admin: KubeClient) -> None:
-    with hanging_port() as port, webhook(world, "shop", port, seconds=1):
+    with hanging_port(world.plane) as port, webhook(world, "shop", port, seconds=1):
         error = await refused(admin, "PATCH", path(world), virtual_service("a"))
     assert (found(error), error.status) == (Situation.WEBHOOK_FAILED, 500)
 

@@ -7,18 +7,10 @@ from typing import Any
 
 import pytest
 
+from cluster.from_scratch import left_behind
 from cluster.test_consent import consent
 from cluster.world import COPY_OF, Json, World, eventually, only
 from controlplane.errors import ApiError
-from virtualservice_operator.controller.ledger import Ledger, editions_of
-from virtualservice_operator.core.objects import ClusterObject
-from virtualservice_operator.core.ownership import digest
-from virtualservice_operator.core.plan import plan_service
-from virtualservice_operator.core.report import policy_status
-from virtualservice_operator.core.resolution import PlanSettings
-from virtualservice_operator.core.snapshot import Snapshot
-from virtualservice_operator.kube.decode import DECODERS
-from virtualservice_operator.kube.informer import PATHS
 
 EVENTS = 200
 SHOPS = ("shop", "pay")
@@ -136,35 +128,6 @@ _BLOCKS: dict[str, list[Any]] = {
 }
 
 
-def everything(world: World) -> Snapshot:
-    """Return the cluster as it is stored, from fresh lists."""
-    objects: list[ClusterObject] = []
-    for kind, path in PATHS.items():
-        answer = world.plane.request("GET", path)
-        objects.extend(DECODERS[kind](raw) for raw in answer["items"])
-    return Snapshot(PlanSettings(), objects)
-
-
-def left_behind(world: World) -> list[str]:
-    """Return where the cluster is not as a plan from scratch would have it: VirtualServices and statuses."""
-    cluster = everything(world)
-    found, ledger = [], Ledger()
-    places = {service.key for shop in SHOPS for service in cluster.services_in(world.ns(shop))}
-    for shop in SHOPS:
-        for key in sorted(places):
-            if key.namespace == world.ns(shop):
-                plan = plan_service(cluster, key, time.time())
-                found += [f"{change.action} {change.target}: {change.why}" for change in plan.changes]
-                ledger.record(key, plan.entries, editions_of(cluster, key.namespace))
-        for resolved in cluster.policies(world.ns(shop)):
-            policy = resolved.policy
-            standing = ledger.standing(cluster, resolved, policy.observed_generation)
-            status = policy_status(standing, policy.conditions, "now")
-            if digest(status) != policy.status_digest:
-                found.append(f"status of {policy.key}: {status} is stored as {world.status(policy.key.name, shop)}")
-    return found
-
-
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_two_hundred_events_come_to_what_a_plan_from_scratch_makes(world: World, seed: int) -> None:
     history = History(world, seed)
@@ -172,7 +135,7 @@ def test_two_hundred_events_come_to_what_a_plan_from_scratch_makes(world: World,
     left: list[str] = []
 
     def is_settled() -> bool:
-        left[:] = left_behind(world)
+        left[:] = left_behind(world, *SHOPS)
         return not left
 
     try:

@@ -185,7 +185,7 @@ def test_a_webhook_that_hangs_does_not_use_up_the_workers(world: World, operator
     """Each request to that namespace hangs for thirty seconds, and there are more of them than workers."""
     world.namespace("shop")
     grant(world, "shop")
-    with hanging_port() as port, webhook(world, "shop", port, seconds=30):
+    with hanging_port(world.plane) as port, webhook(world, "shop", port, seconds=30):
         for name in MANY:
             world.service(name, "shop")
         world.policy("defaults", "shop", developers=[])

@@ -1,8 +1,11 @@
 """Trouble on a real API server: rights taken away, webhooks that are away or hang, policies, quotas, overload."""
 
+import base64
 import contextlib
 import http.client
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -56,9 +59,10 @@ def shop(world: World, *services: str, name: str = "shop") -> None:
 def webhook(world: World, namespace: str, port: int, *, seconds: int = 10) -> Iterator[None]:
     """Have the API server ask a webhook before each write of a VirtualService in a namespace, which must answer."""
     name = f"{world.prefix}-{namespace}.example.com"
+    authority = base64.b64encode(world.plane.ca_file.read_bytes()).decode()
     hook = {
         "name": name,
-        "clientConfig": {"url": f"https://127.0.0.1:{port}/"},
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/", "caBundle": authority},
         "rules": [ON_WRITES],
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.ns(namespace)}},
         "failurePolicy": "Fail",
@@ -76,12 +80,22 @@ def webhook(world: World, namespace: str, port: int, *, seconds: int = 10) -> It
 
 
 @contextmanager
-def hanging_port() -> Iterator[int]:
-    """Yield a port that takes connections and says nothing."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
+def hanging_port(plane: ControlPlane) -> Iterator[int]:
+    """Yield a port that takes connections and requests and never answers; it shows the API server its own certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(plane.ca_file, plane.ca_file.with_suffix(".key"))
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener, contextlib.ExitStack() as held:
+
+        def take() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    held.enter_context(context.wrap_socket(listener.accept()[0], server_side=True))
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
         yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
 
 
 @contextmanager

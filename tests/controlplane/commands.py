@@ -67,6 +67,11 @@ class Layout:
         return self.certificates / "apiserver.crt"
 
     @property
+    def key_file(self) -> Path:
+        """The key of the serving certificate."""
+        return self.certificates / "apiserver.key"
+
+    @property
     def signing_key(self) -> Path:
         """The key behind the tokens of ServiceAccounts."""
         return self.directory / "service-accounts.key"

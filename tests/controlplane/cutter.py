@@ -6,18 +6,14 @@ import asyncio
 import contextlib
 import socket
 import struct
-import threading
-from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Self, cast
 
+from controlplane.loop_thread import LoopThread
 from controlplane.ports import LOOPBACK, free_port
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER for 0 s: closing sends RST, not FIN
-SECONDS = 10.0
 PORT_TRIES = 5
-
-Result = TypeVar("Result")
 
 
 class Cutter:
@@ -30,13 +26,12 @@ class Cutter:
     def __init__(self, target: int, host: str = LOOPBACK) -> None:
         self.port = 0
         self._wire = _Wire(host, target)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="cutter", daemon=True)
+        self._loop = LoopThread("cutter")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._loop.start()
         try:
-            self.port = self._run(self._wire.listen_somewhere())
+            self.port = self._loop.run(self._wire.listen_somewhere())
         except BaseException:
             self.close()
             raise
@@ -47,45 +42,33 @@ class Cutter:
 
     def close(self) -> None:
         """Reset all connections and stop listening."""
-        self._run(self._wire.shut())
-        self._run(asyncio.sleep(0))  # transports that were aborted close in the loop's next turn
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(SECONDS)
-        self._loop.close()
+        self._loop.run(self._wire.shut())
+        self._loop.stop()
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return self._ask(lambda: sum(end.is_client for end in self._wire.ends))
+        return self._loop.ask(lambda: sum(end.is_client for end in self._wire.ends))
 
     def cut(self) -> None:
         """Reset all connections, on both sides; new ones are accepted as before."""
-        self._ask(self._wire.reset_all)
+        self._loop.ask(self._wire.reset_all)
 
     def refuse(self) -> None:
         """Refuse new connections; those that are open stay."""
-        self._ask(self._wire.stop_listening)
+        self._loop.ask(self._wire.stop_listening)
 
     def accept(self) -> None:
         """Accept new connections again, on the same port."""
-        self._run(self._wire.listen(self.port))
+        self._loop.run(self._wire.listen(self.port))
 
     def freeze(self) -> None:
         """Pass nothing on and close nothing, as a network that swallows packets; new connections open and are silent."""
-        self._ask(lambda: self._wire.set_frozen(frozen=True))
+        self._loop.ask(lambda: self._wire.set_frozen(frozen=True))
 
     def thaw(self) -> None:
         """Pass on again, beginning with what has waited."""
-        self._ask(lambda: self._wire.set_frozen(frozen=False))
-
-    def _ask(self, action: Callable[[], Result]) -> Result:
-        async def act() -> Result:
-            return action()
-
-        return self._run(act())
-
-    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(SECONDS)
+        self._loop.ask(lambda: self._wire.set_frozen(frozen=False))
 
 
 class _Wire:

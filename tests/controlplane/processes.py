@@ -60,9 +60,17 @@ class Processes:
 
     def kill(self, name: str) -> None:
         """Kill a program with SIGKILL."""
+        self._find(name).kill()
+        del self._running[name]
+
+    def signal(self, name: str, number: int) -> None:
+        """Send a program a signal."""
+        self._find(name).signal(number)
+
+    def _find(self, name: str) -> Process:
         if name not in self._running:
             raise ControlPlaneError(f"{name} does not run: start it first")
-        self._running.pop(name).kill()
+        return self._running[name]
 
 
 def _wait_until_ready(process: Process, is_ready: Callable[[], bool]) -> str:

@@ -103,6 +103,11 @@ class ControlPlane:
         return self._layout.ca_file
 
     @property
+    def key_file(self) -> Path:
+        """The key of the API server's certificate, for a proxy that stands in its place."""
+        return self._layout.key_file
+
+    @property
     def kubeconfig(self) -> Path:
         """The admin's kubeconfig."""
         return self._layout.kubeconfig(credentials.ADMIN)
@@ -200,6 +205,10 @@ class ControlPlane:
         """Start etcd again, with the same port and data, and return when it answers."""
         argv = commands.etcd(self.programs.etcd, self._layout, self._etcd_port)
         self._processes.start(ETCD, argv, is_ready=lambda: etcd.is_healthy(self._etcd_port))
+
+    def signal_etcd(self, number: int) -> None:
+        """Send etcd a signal: SIGSTOP freezes it, SIGCONT lets it go on."""
+        self._processes.signal(ETCD, number)
 
     def _start(self, *, controllers: bool, crds: Sequence[Path]) -> None:
         if not self._keep:

@@ -1,6 +1,11 @@
-"""`make dashboard`: an operator at work and in trouble, scraped by a real Prometheus, drawn as the dashboard shows it."""
+"""
+`python -m monitoring build` makes Prometheus ready. `python -m monitoring picture` (make dashboard) draws the dashboard.
+
+For the picture an operator is at work and in trouble, and a real Prometheus scrapes it.
+"""
 
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +24,18 @@ SERVICES = tuple(f"s{number}" for number in range(30))
 PICTURE = ROOT / "docs/dashboard.png"
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
+    """Do what is asked."""
+    match arguments:
+        case ["build"]:
+            ensure_programs()
+        case ["picture"]:
+            picture()
+        case _:
+            sys.exit("usage: python -m monitoring build|picture")
+
+
+def picture() -> None:
     """Play for about three minutes and write the picture."""
     programs = ensure_programs()
     crds = [istio_crds(), ROOT / "crds"]
@@ -82,4 +98,4 @@ def live(world: World, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

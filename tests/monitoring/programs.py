@@ -14,8 +14,8 @@ PROMETHEUS = "github.com/prometheus/prometheus"
 PROMETHEUS_TOOLS = TOOLS / "prometheus"
 TAGS = "remove_all_sd"
 RECIPES = {
-    "prometheus": Recipe(f"{PROMETHEUS}/cmd/prometheus", PROMETHEUS, "2 to 3 minutes", TAGS),
-    "promtool": Recipe(f"{PROMETHEUS}/cmd/promtool", PROMETHEUS, "about half a minute", TAGS),
+    "prometheus": Recipe(f"{PROMETHEUS}/cmd/prometheus", PROMETHEUS, "5 to 15 minutes", TAGS),
+    "promtool": Recipe(f"{PROMETHEUS}/cmd/promtool", PROMETHEUS, "1 to 5 minutes", TAGS),
 }
 FLAGS = (*BUILD_FLAGS, "-ldflags", "-s -w")
 

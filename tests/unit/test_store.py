@@ -114,3 +114,24 @@ def test_a_deleted_service_leaves_its_name_free_for_a_moment() -> None:
     assert store.snapshot.gone_since(place) is not None
     store.put(replace(service(str(place)), version=2))
     assert store.snapshot.gone_since(place) is None
+
+
+def test_a_list_with_an_older_object_than_it_should_have_is_of_a_restored_etcd(store: Store, touched: set[Key]) -> None:
+    """Its version may have grown beyond what was seen before, by whatever else was written since."""
+    store.put(ours(15))
+    store.forget_deleted(replace(managed("shop/ratings-virtual-service"), version=16, uid="deleted before"))
+    back = replace(managed("shop/ratings-virtual-service"), version=11, uid="deleted before")
+    store.replace_all(VirtualService, (ours(12), back), 20)
+    found = store.snapshot.virtual_service(OURS)
+    assert found is not None
+    assert found.version == 12
+    assert store.snapshot.virtual_service(back.key) == back
+    assert {key("shop/reviews"), key("shop/ratings")} <= touched
+
+
+def test_a_list_from_before_our_own_write_changes_nothing(store: Store) -> None:
+    store.put_written(ours(21))
+    store.replace_all(VirtualService, (ours(12),), 20)
+    found = store.snapshot.virtual_service(OURS)
+    assert found is not None
+    assert found.version == 21

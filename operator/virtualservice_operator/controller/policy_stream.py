@@ -21,13 +21,14 @@ from virtualservice_operator.core.objects import Key, Policy
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
 from virtualservice_operator.kube.decode import decode_policy
-from virtualservice_operator.kube.errors import ConfigurationError, KubeError
-from virtualservice_operator.kube.informer import UNHEARD, FreshLists, Pulse, Sink, list_objects
+from virtualservice_operator.kube.errors import ConfigurationError, KubeError, asked_wait, printable
+from virtualservice_operator.kube.informer import UNHEARD, FreshLists, Pulse, Sink, is_missing_kind, list_objects
 
 logger = logging.getLogger(__name__)
 
 _RESTART_SECONDS: Final = 2.0
 _DELIVERY_SECONDS: Final = 10.0
+_DELETION_SECONDS: Final = 1.0
 _LONGEST_RESTART: Final = 30.0
 
 
@@ -45,6 +46,7 @@ class PolicyStream:
         self._list_now = asyncio.Event()
         self._fresh = FreshLists()
         self._restarts = 0
+        self._is_missing = False
 
     def list_anew(self) -> asyncio.Future[None]:
         """List now; the result is done when a list that has begun since is in the sink."""
@@ -57,7 +59,7 @@ class PolicyStream:
         try:
             while True:
                 listed = await self._list()
-                if listed is not None and thread is not None and (not thread.is_alive or self._is_overdue(listed)):
+                if thread is not None and self._is_useless(thread, listed):
                     await thread.stop()
                     thread = None
                 if listed is not None and thread is None:
@@ -73,6 +75,12 @@ class PolicyStream:
             if thread is not None:
                 await thread.stop()
 
+    def _is_useless(self, thread: "KopfThread", listed: Mapping[Key, int] | None) -> bool:
+        """Tell whether kopf has to be started anew; where the kind is gone, it lives on without a watch."""
+        if listed is None:
+            return self._is_missing
+        return not thread.is_alive or self._is_overdue(listed)
+
     async def _wait_before_start(self) -> None:
         """Wait, longer each time, before kopf is started again; what it would deliver comes with the list meanwhile."""
         if self._restarts:
@@ -87,8 +95,10 @@ class PolicyStream:
                 self._sink.report(Policy, None)
                 self._sink.replace_all(Policy, items, version)
         except KubeError as error:
+            self._is_missing = is_missing_kind(error)
             self._sink.report(Policy, error)
             self._pulse.up(Policy, is_up=False)
+            await asyncio.sleep(asked_wait(error) or 0.0)
             return None
         self._pulse.listed(Policy, "poll")
         self._pulse.up(Policy, is_up=True)
@@ -112,6 +122,8 @@ class PolicyStream:
         self._delivered[item.key] = item.version
         if kind == "DELETED":
             self._sink.drop(item)
+            # Perhaps the whole kind goes: then kopf's watch is over, and only a list can tell.
+            asyncio.get_running_loop().call_later(_DELETION_SECONDS, self._list_now.set)
         else:
             self._sink.put(item)
 
@@ -161,7 +173,7 @@ class KopfThread:
                 )
             )
         except Exception as error:  # noqa: BLE001 - whatever ends kopf, it is started anew
-            logger.warning("kopf ended (%s); it is started anew", error)
+            logger.warning("kopf ended (%s); it is started anew", printable(str(error)))
         if not self._stop.is_set():
             self._loop.call_soon_threadsafe(self._ended)
 

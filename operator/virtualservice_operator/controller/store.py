@@ -136,12 +136,13 @@ class Store:
         """
         Take a complete list: what it lacks is gone, unless it is newer than the list.
 
-        A list older than what its own source has shown before means that etcd was restored: then the list is right.
+        A list older than what its own source has shown before, or with an object older than the list should have it,
+        means that etcd was restored: then the list is right.
         """
-        restored = version < self._seen.get(kind, 0)
+        listed = {item.key: item for item in items}
+        restored = version < self._seen.get(kind, 0) or any(self._is_older(item, version) for item in listed.values())
         self._seen[kind] = version
         self._dropped = {place: at for place, at in self._dropped.items() if place[0] is not kind}
-        listed = {item.key: item for item in items}
         for known in list(self.snapshot.all_of(kind)):
             if known.key not in listed and (restored or known.version <= version):
                 self._dropped[kind, known.key] = version
@@ -199,6 +200,11 @@ class Store:
         """Tell whether something as new is known, be it that the object is gone."""
         at_least = self._dropped.get((type(item), item.key), -1) if known is None else known.version
         return item.version <= at_least
+
+    def _is_older(self, item: ClusterObject, version: int) -> bool:
+        """Tell whether an item of a list is older than what was known before the version that the list has."""
+        known = self._known(item)
+        return known is not None and item.version < known.version <= version
 
     def _vanish(self, known: ClusterObject) -> None:
         """Take an object out; a policy stays for its grace, in case it is made anew (GitOps replace)."""

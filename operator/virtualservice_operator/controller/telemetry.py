@@ -93,11 +93,16 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def configure_logging(level: str, style: str) -> None:
-    """Send all logs to standard error, in one style; kopf and aiohttp speak only of trouble."""
+    """
+    Send all logs to standard error, in one style; libraries speak only of trouble.
+
+    Of kopf only what its handlers raise, which would be a bug of ours: how its watch fares is told by whoever restarts it.
+    """
     formatter = JsonFormatter() if style == "json" else TextFormatter()
     formatter.converter = time.gmtime
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in ("kopf", "aiohttp.access", "asyncio", "kubernetes"):
+    for name in ("kopf.objects", "aiohttp.access", "asyncio", "kubernetes"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)

@@ -7,6 +7,7 @@ Every rule of writing a VirtualService was measured on a real API server and has
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -61,13 +62,14 @@ class KubeClient:
         self._agent = f"{names.OPERATOR} ({identity})" if identity else names.OPERATOR
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._connection: Connection | None = None
+        self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._connection = await self._source.load()
-        connector = aiohttp.TCPConnector(ssl=self._connection.tls(), limit=0)
+        self._tls = self._connection.tls()
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=self._timeout, headers={"User-Agent": self._agent}
+            connector=aiohttp.TCPConnector(limit=0), timeout=self._timeout, headers={"User-Agent": self._agent}
         )
         return self
 
@@ -98,7 +100,7 @@ class KubeClient:
         """
         Send one request and return the answer's JSON.
 
-        A 401 re-reads the credentials once: tokens rotate.
+        A 401 or an unknown certificate re-reads the credentials once: tokens and authorities rotate.
         Errors: `ApiError` where the server said no, `ConnectionLost` where it did not answer, `NotLeader` without a permit.
         """
         async with nullcontext() if method == "GET" else self._permit():
@@ -147,15 +149,33 @@ class KubeClient:
         connection, session = self._connected
         headers = more.pop("headers", {})
         for fresh in (False, True):
-            if fresh:
-                connection = self._connection = await self._source.load()
             if connection.token is not None:
                 headers["Authorization"] = connection.token
-            response = await session.request(method, connection.server + path, headers=headers, **more)
+            try:
+                response = await session.request(
+                    method, connection.server + path, headers=headers, ssl=self._tls or True, **more
+                )
+            except aiohttp.ClientSSLError:
+                if fresh:
+                    raise
+                connection = await self._reload(distrusted=True)
+                continue
             if response.status != HTTPStatus.UNAUTHORIZED or fresh:
                 break
             response.release()
+            connection = await self._reload(distrusted=False)
         return response
+
+    async def _reload(self, *, distrusted: bool) -> Connection:
+        """
+        Read the credentials anew, and use them from now on.
+
+        With a token only, TLS stays as it is unless the server is `distrusted`: a new context means new connections.
+        """
+        self._connection = await self._source.load()
+        if distrusted or self._connection.certificate is not None:
+            self._tls = self._connection.tls()
+        return self._connection
 
     # ---- VirtualServices
 
