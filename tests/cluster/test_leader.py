@@ -171,6 +171,9 @@ def test_a_deleted_lease_is_made_again_by_its_holder(replicas: Replicas, world: 
     replicas.start(*DUO)
     replicas.wait_ready()
     first = replicas.holder
+    metadata = {"metadata": {"labels": {"team": "x"}, "annotations": {"note": "kept"}}}
+    world.plane.request("PATCH", LEASE, metadata, "application/merge-patch+json")
+    time.sleep(2)
     with Changes(world, replicas.judge) as changes:
         for _ in range(3):
             world.plane.request("DELETE", LEASE)
@@ -178,6 +181,9 @@ def test_a_deleted_lease_is_made_again_by_its_holder(replicas: Replicas, world: 
             time.sleep(0.5)
         changes.finish()
     assert [turn.holder for turn in replicas.judge.turns()] == [first]
+    kept = (replicas.lease() or {})["metadata"]
+    assert (kept["labels"]["team"], kept["annotations"]["note"]) == ("x", "kept")
+    assert "kubectl.kubernetes.io/last-applied-configuration" in kept["annotations"]
 
 
 STRANGE: list[dict[str, Any]] = [
@@ -349,9 +355,7 @@ def test_the_lease_can_have_another_name_and_is_made_where_it_is_missing(plane: 
     flags = (*FLAGS, "--lease-duration", "2", "--lease-renew-deadline", "1", "--lease-retry", "0.4")
     with OperatorProcess(plane.kubeconfig, tmp_path / "operator", *flags, env=named) as operator:
         path = LEASE.replace("virtualservice-operator-leader", "another")
-        found = eventually(
-            "it is made", lambda: "another" in plane.fetch("GET", path).text and plane.request("GET", path)
-        )
+        found = eventually("it is made", lambda: get(plane, path))
         assert found["spec"]["holderIdentity"] == operator.identity
 
 

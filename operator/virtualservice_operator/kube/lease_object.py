@@ -17,6 +17,10 @@ _SILENCE: Final = 30.0
 _WATCH_SECONDS: Final = "300"
 
 
+# What others have put on it, such as kubectl's note of what was applied; a replacement that left it out would remove it.
+_KEPT: Final = ("labels", "annotations", "ownerReferences", "finalizers")
+
+
 class Sight(NamedTuple):
     """A Lease as it was seen. `record` is None where it was deleted at `version`."""
 
@@ -32,24 +36,29 @@ class LeaseObject:
         self._client = client
         self._collection = f"/apis/{_API_VERSION}/namespaces/{key.namespace}/leases"
         self._path = f"{self._collection}/{quote(key.name)}"
+        self._kept: tuple[int, dict[str, Any]] = (0, {})
 
     async def read(self) -> Sight | None:
         """Return it as it is stored; None where it is not there."""
         try:
-            return _sight(await self._client.request("GET", self._path))
+            return self._sight(await self._client.request("GET", self._path))
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             return None
 
     async def write(self, record: LeaseRecord, version: int | None) -> Sight:
-        """Replace it as it was at a version, or create it (None): 409 or 404 where it is another by now."""
-        metadata = {"name": self.key.name, "namespace": self.key.namespace}
+        """
+        Replace it as it was at a version, or create it (None): 409 or 404 where it is another by now.
+
+        Labels and annotations stay as they were seen last, also where it is created again.
+        """
+        metadata = {**self._kept[1], "name": self.key.name, "namespace": self.key.namespace}
         document = {"apiVersion": _API_VERSION, "kind": "Lease", "metadata": metadata, "spec": _encode(record)}
         if version is None:
-            return _sight(await self._client.request("POST", self._collection, body=document))
+            return self._sight(await self._client.request("POST", self._collection, body=document))
         metadata["resourceVersion"] = str(version)
-        return _sight(await self._client.request("PUT", self._path, body=document))
+        return self._sight(await self._client.request("PUT", self._path, body=document))
 
     async def watch(self, version: int | None) -> AsyncGenerator[Sight, None]:
         """Yield what becomes of it after a version, until the server ends the watch."""
@@ -63,21 +72,30 @@ class LeaseObject:
                 if kind == "ERROR":
                     raise ApiError(found.get("code", 0), found.get("reason", ""), found.get("message", ""))
                 if kind == "DELETED":
-                    yield Sight(_sight(found).version, None)
+                    yield Sight(_version(found), None)
                 elif kind != "BOOKMARK":
-                    yield _sight(found)
+                    yield self._sight(found)
+
+    def _sight(self, lease: Any) -> Sight:
+        version = _version(lease)
+        if version >= self._kept[0]:
+            self._kept = (version, {name: lease["metadata"][name] for name in _KEPT if name in lease["metadata"]})
+        return Sight(version, _decode(lease))
 
 
-def _sight(lease: Any) -> Sight:
+def _version(lease: Any) -> int:
+    return int(lease["metadata"]["resourceVersion"])
+
+
+def _decode(lease: Any) -> LeaseRecord:
     spec = lease.get("spec") or {}
-    record = LeaseRecord(
+    return LeaseRecord(
         spec.get("holderIdentity") or "",
         spec.get("leaseDurationSeconds") or 0,
         spec.get("leaseTransitions") or 0,
         spec.get("acquireTime") or "",
         spec.get("renewTime") or "",
     )
-    return Sight(int(lease["metadata"]["resourceVersion"]), record)
 
 
 def _encode(record: LeaseRecord) -> dict[str, Any]:
