@@ -12,7 +12,7 @@ from virtualservice_operator.core.objects import Key
 from virtualservice_operator.core.template import Failed, Render, Rendered, template_of
 from virtualservice_operator.templates import judge, schema
 from virtualservice_operator.templates.process import Ended, Job, Told, Worker
-from virtualservice_operator.templates.renderer import Cache, Renderer
+from virtualservice_operator.templates.renderer import Cache, Renderer, Shared
 
 WHOLE = """\
 apiVersion: networking.istio.io/v1
@@ -91,6 +91,23 @@ def test_a_kill_is_not_kept_and_the_third_quarantines_until_the_next_generation(
     assert len(worker.asked) == 3
     assert isinstance(renderer.render([render(generation=2)])[render(generation=2)], Rendered)
     assert seen == ["killed", "killed", "killed", "rendered"]
+
+
+def test_a_namespace_is_slow_for_a_while_after_a_long_rendering() -> None:
+    quick, slow = Renderer(Scripted(told({}))), Renderer(Scripted(Told({"ok": True}, None, 0.2)))
+    for renderer, expected in ((quick, False), (slow, True)):
+        renderer.render([render()])
+        assert renderer.shared.is_slow("shop") is expected
+        assert not renderer.shared.is_slow("other")
+
+
+def test_renderers_that_share_count_kills_together() -> None:
+    shared = Shared()
+    one, two = Renderer(Scripted(KILLED, KILLED), shared=shared), Renderer(Scripted(KILLED), shared=shared)
+    for renderer in (one, two, one):
+        renderer.render([render()])
+    assert one.is_quarantined(render())
+    assert two.is_quarantined(render())
 
 
 def test_without_a_worker_nothing_is_said_about_the_template() -> None:

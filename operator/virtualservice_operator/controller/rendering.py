@@ -27,7 +27,7 @@ from virtualservice_operator.core.template import Failed, Render, Renders, Resul
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import KubeError
 from virtualservice_operator.templates.process import Worker
-from virtualservice_operator.templates.renderer import Renderer, quarantine_message
+from virtualservice_operator.templates.renderer import Observer, Renderer, Shared, quarantine_message
 from virtualservice_operator.templates.schema import strict
 
 logger = logging.getLogger(__name__)
@@ -41,15 +41,32 @@ class NoWorker(Exception):  # noqa: N818 - it says what happened
     """No worker can be started at the moment; nothing is known about the template."""
 
 
+class _Lane:
+    """A worker, and the thread that waits for it. It is started when it is needed."""
+
+    def __init__(self, observe: Observer, shared: Shared) -> None:
+        self.worker: Final = Worker(log=logger.warning)
+        self.renderer: Final = Renderer(self.worker, observe, shared)
+        self.thread: Final = ThreadPoolExecutor(1, thread_name_prefix="templates")
+
+    def close(self) -> None:
+        """End the worker, also while the thread waits for it."""
+        self.renderer.close()
+        self.thread.shutdown(wait=False, cancel_futures=True)
+
+
 class Templates:
-    """One worker, and what is known to come of templates. All calls come from one event loop."""
+    """
+    Two workers, and what is known to come of templates. All calls come from one event loop.
+
+    Namespaces whose templates take long wait for the second one, so that the others do not wait for them.
+    """
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._worker = Worker(log=logger.warning)
-        self._renderer: Final = Renderer(self._worker, self._observe)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="templates")
+        self._shared = Shared()
+        self._quick, self._slow = (_Lane(self._observe, self._shared) for _ in range(2))
         self._starts = 0
         self._wanted, self._looked = asyncio.Event(), asyncio.Event()
         self._trouble, self._schema = "", ""
@@ -57,7 +74,7 @@ class Templates:
 
     def with_known(self, results: dict[Render, Result]) -> Renders:
         """Return some results with what was rendered lately."""
-        return ChainMap(results, self._renderer.cache)  # type: ignore[arg-type]
+        return ChainMap(results, self._shared.cache)  # type: ignore[arg-type]
 
     async def provide(self, needs: Sequence[Render]) -> dict[Render, Result]:
         """
@@ -68,8 +85,9 @@ class Templates:
         self._wanted.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._looked.wait(), _SCHEMA_WAIT)
+        lane = self._slow if any(self._shared.is_slow(render.policy.namespace) for render in needs) else self._quick
         loop = asyncio.get_running_loop()
-        results = await loop.run_in_executor(self._thread, self._renderer.render, needs)
+        results = await loop.run_in_executor(lane.thread, lane.renderer.render, needs)
         self._count_restarts()
         for render in needs:
             result = results.get(render)
@@ -104,8 +122,8 @@ class Templates:
                 await asyncio.sleep(interval)
                 self._ask_again()
         finally:
-            self._renderer.close()
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            for lane in (self._quick, self._slow):
+                lane.close()
 
     def _ask_again(self) -> None:
         """Let what the API server has refused be tried anew: its rules may have changed."""
@@ -126,12 +144,13 @@ class Templates:
             return
         if digest(found) != self._schema:
             self._schema = digest(found)
-            self._renderer.use_schema(strict(found) if found is not None else None)
+            for lane in (self._quick, self._slow):
+                lane.renderer.use_schema(strict(found) if found is not None else None)
 
     def _judge(self, render: Render, result: Result) -> None:
         """Enter what a result says about the policy itself, unless it was changed meanwhile."""
         failed = result if isinstance(result, Failed) else None
-        if self._renderer.is_quarantined(render):
+        if self._quick.renderer.is_quarantined(render):
             self._enter(render, quarantine_message())
         elif render.entry is None and not (failed is not None and failed.killed):
             self._enter(render, failed.message if failed is not None else None)
@@ -148,7 +167,7 @@ class Templates:
         self._metrics.template_render_seconds.observe(seconds)
 
     def _count_restarts(self) -> None:
-        restarts = max(0, self._worker.starts - 1)
+        restarts = sum(max(0, lane.worker.starts - 1) for lane in (self._quick, self._slow))
         self._metrics.template_worker_restarts.inc(restarts - self._starts)
         self._starts = restarts
 

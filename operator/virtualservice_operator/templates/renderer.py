@@ -6,6 +6,7 @@ A policy whose template ends the worker three times is not rendered again until 
 
 import json
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -17,6 +18,9 @@ from virtualservice_operator.templates import judge
 from virtualservice_operator.templates.process import Ended, Told, Worker
 
 KILLS_TO_QUARANTINE: Final = 3
+# A rendering that takes so long makes its namespace slow for a minute: it waits in another line than the others.
+SLOW_SECONDS: Final = 0.03
+SLOW_FOR: Final = 60.0
 CACHE_BYTES: Final = 16 * 1024 * 1024
 Place = tuple[str, str | None, str]
 # What became of a rendering, for the metric: rendered, refused, killed or unavailable; and the seconds it took.
@@ -61,14 +65,39 @@ class Cache(Mapping[Render, Result]):
             self._size = 0
 
 
+class Shared:
+    """
+    What several renderers have in common: results, kills by edition of a policy, and which namespaces are slow.
+
+    Safe for several threads: each entry is set by itself.
+    """
+
+    def __init__(self) -> None:
+        self.cache: Final = Cache()
+        self.kills: Final[Counter[tuple[Any, ...]]] = Counter()
+        self._slow_until: dict[str, float] = {}
+
+    def is_slow(self, namespace: str) -> bool:
+        """Tell whether a rendering of a namespace has taken long lately."""
+        return self._slow_until.get(namespace, 0.0) > time.monotonic()
+
+    def note(self, namespace: str, seconds: float) -> None:
+        """Note how long a rendering took."""
+        if seconds > SLOW_SECONDS:
+            now = time.monotonic()
+            self._slow_until = {name: until for name, until in self._slow_until.items() if until > now}
+            self._slow_until[namespace] = now + SLOW_FOR
+
+
 class Renderer:
     """Not for several threads at once, but for `cache` and `use_schema`."""
 
-    def __init__(self, worker: Worker, observe: Observer | None = None) -> None:
-        self.cache: Final = Cache()
+    def __init__(self, worker: Worker, observe: Observer | None = None, shared: Shared | None = None) -> None:
+        self.shared: Final = shared or Shared()
+        self.cache: Final = self.shared.cache
         self._worker = worker
         self._observe = observe or (lambda _result, _seconds: None)
-        self._kills: Counter[tuple[Any, ...]] = Counter()
+        self._kills = self.shared.kills
         self._installed: Validator | None = None
 
     def use_schema(self, installed: Any) -> None:
@@ -103,6 +132,7 @@ class Renderer:
         self._worker.close()
 
     def _take(self, render: Render, told: Told) -> Result | None:
+        self.shared.note(render.policy.namespace, told.seconds)
         if told.ended is Ended.UNAVAILABLE:
             self._observe("unavailable", told.seconds)
             return None
