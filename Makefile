@@ -61,6 +61,10 @@ check: $(READY) ## Format, lint, types, import contracts, generated files, pure 
 properties: $(READY) ## Run the property tests over 100,000 random clusters (about 15 minutes).
 	@PROPERTY_EXAMPLES=15000 $(BIN)/python -m pytest -q tests/properties
 
+.PHONY: fuzz
+fuzz: $(READY) ## Render templates by chance for FUZZ=60 seconds, and keep the seeds of odd ones in tests/hostile/seeds.txt.
+	@$(BIN)/python -m hostile.fuzz --seconds $(or $(FUZZ),60)
+
 .PHONY: crd
 crd: $(READY) ## Write the CRD from the models.
 	@mkdir -p crds kustomize/base

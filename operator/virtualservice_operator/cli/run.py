@@ -1,10 +1,10 @@
 """`vso run`: the operator."""
 
 import asyncio
-import re
 
 import click
 
+from virtualservice_operator.cli import parameters
 from virtualservice_operator.controller.run import run_operator
 from virtualservice_operator.controller.telemetry import configure_logging
 from virtualservice_operator.core.resolution import PlanSettings
@@ -13,35 +13,24 @@ from virtualservice_operator.kube.errors import ConfigurationError
 from virtualservice_operator.kube.informer import Timing
 from virtualservice_operator.settings import Settings
 
-_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-
-def _domain(_context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not _DOMAIN.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is not a DNS domain; write for example cluster.local", param=parameter)
-    return value
-
-
-def _namespace(_context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not _LABEL.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is not a namespace's name", param=parameter)
-    return value
-
 
 @click.command(context_settings={"auto_envvar_prefix": "VSO", "show_default": True})
 @click.option("--kubeconfig", metavar="FILE", help="Kubeconfig; else $KUBECONFIG, the Pod's account, ~/.kube/config.")
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--log-format", type=click.Choice(["json", "text"]), default="json")
-@click.option("--cluster-domain", default="cluster.local", callback=_domain, help="Domain of Services' host names.")
-@click.option("--istio-namespace", default="istio-system", callback=_namespace, help="Istio's namespace; never routed.")
+@click.option(
+    "--cluster-domain", default="cluster.local", callback=parameters.domain, help="Domain of Services' host names."
+)
+@click.option(
+    "--istio-namespace", default="istio-system", callback=parameters.namespace, help="Istio's namespace; never routed."
+)
 @click.option(
     "--namespace",
     "operator_namespace",
     envvar=["VSO_NAMESPACE", "POD_NAMESPACE"],
     default="virtualservice-operator",
-    callback=_namespace,
+    callback=parameters.namespace,
     help="The operator's own namespace; never routed.",
 )
 @click.option(
@@ -61,6 +50,12 @@ def _namespace(_context: click.Context, parameter: click.Parameter, value: str) 
     type=click.FloatRange(0),
     default=5,
     help="Seconds for which the name of a deleted Service is left free before a placeholder takes it.",
+)
+@click.option(
+    "--templates",
+    type=click.Choice(["Enabled", "Disabled"]),
+    default="Enabled",
+    help="Disabled refuses every policy with a template.",
 )
 @click.option("--host", default="0.0.0.0", help="Address for probes and metrics.")  # noqa: S104 - probes come from outside the Pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, help="Port for probes and metrics.")
@@ -85,6 +80,7 @@ def run(  # noqa: PLR0913 - one parameter per flag
     route_consent: str,
     placeholder_consent: str,
     placeholder_delay: float,
+    templates: str,
     host: str,
     port: int,
     workers: int,
@@ -103,6 +99,7 @@ def run(  # noqa: PLR0913 - one parameter per flag
             requires_consent=route_consent == "Required",
             requires_placeholder_consent=placeholder_consent == "Required",
             placeholder_delay=placeholder_delay,
+            allows_templates=templates == "Enabled",
         ),
         timing=Timing(resync=resync),
         host=host,

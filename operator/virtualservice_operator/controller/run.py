@@ -20,6 +20,7 @@ from virtualservice_operator.controller.policy_stream import PolicyStream
 from virtualservice_operator.controller.pulse import WatchLog
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.reconcile import Reconciler
+from virtualservice_operator.controller.rendering import Templates
 from virtualservice_operator.controller.status import StatusWriter
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.controller.telemetry import Heartbeat, build_app
@@ -79,8 +80,9 @@ async def _start(
     metrics.read_queues({"services": keys, "policies": policies})
     gate = WriteGate(client, metrics, keys, policies, tracing=tracing)
     store = Store(settings.plan, keys.add, policies.add, policy_delete_grace=settings.policy_delete_grace)
-    status = StatusWriter(store, gate, keys=keys, policies=policies, interval=settings.status_interval)
-    reconciler = Reconciler(store, gate, keys, status)
+    templates = Templates(store, metrics)
+    status = StatusWriter(store, gate, templates, keys=keys, policies=policies, interval=settings.status_interval)
+    reconciler = Reconciler(store, gate, keys, status, templates)
     await _serve(settings, build_app(metrics, heartbeat, lambda: store.unsynced))
     services, statuses = reconciler.crew(), status.crew()
     workers = [
@@ -92,6 +94,7 @@ async def _start(
         *(Informer(client, kind, store, settings.timing, pulse).run() for kind in watched),
         PolicyStream(client, settings.source, store, settings.policy_list_interval, pulse).run(),
         _open_when_synced(store, keys, policies),
+        templates.run(client, settings.timing.resync),
         _beat(heartbeat, metrics),
         _resync(store, settings.timing.resync),
     ]

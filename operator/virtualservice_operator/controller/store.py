@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Final
 
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
-from virtualservice_operator.core.resolution import PlanSettings, depends_on_namespace
+from virtualservice_operator.core.resolution import PlanSettings, Verdict, depends_on_namespace
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.touch import matters, touched_keys
 from virtualservice_operator.kube.errors import KubeError
@@ -110,6 +110,19 @@ class Store:
             self._change(known, item)
         else:
             self.snapshot.put(item)
+
+    def put_verdict(self, policy: Key, verdict: Verdict | None) -> None:
+        """Enter what was found about a policy's template; where that changes what it may do, its keys are looked at again."""
+        before = self.snapshot.policy(policy)
+        if before is None:
+            return
+        keys = touched_keys(self.snapshot, before.policy)
+        self.snapshot.put_verdict(policy, verdict)
+        after = self.snapshot.policy(policy)
+        if after is not None and after.rejection != before.rejection:
+            for key in keys | touched_keys(self.snapshot, after.policy):
+                self._touch(key)
+        self._review(policy)
 
     def forget_placeholder(self, item: Service) -> None:
         """Take out a placeholder we have deleted ourselves, unless something newer of its name is known."""

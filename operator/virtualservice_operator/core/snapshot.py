@@ -17,9 +17,11 @@ from virtualservice_operator.core.ownership import assigned_key, claimed_keys
 from virtualservice_operator.core.resolution import (
     PlanSettings,
     ResolvedPolicy,
+    Verdict,
     depends_on_namespace,
     resolve_policy,
 )
+from virtualservice_operator.core.template import Renders
 
 _Outer = TypeVar("_Outer")
 _Inner = TypeVar("_Inner")
@@ -41,6 +43,7 @@ class Snapshot:
         self._assigned: dict[Key, dict[Key, VirtualService]] = defaultdict(dict)
         self._claims: dict[Key, dict[Key, VirtualService]] = defaultdict(dict)
         self._resolved: dict[Key, ResolvedPolicy] = {}
+        self._verdicts: dict[Key, Verdict] = {}
         self._reaching: dict[str, frozenset[str]] | None = None
         self._rivals: dict[str, frozenset[str]] = {}
         for item in objects:
@@ -153,7 +156,8 @@ class Snapshot:
     def _resolve(self, policy: Policy) -> ResolvedPolicy:
         resolved = self._resolved.get(policy.key)
         if resolved is None:
-            resolved = self._resolved[policy.key] = resolve_policy(policy, self._namespaces, self.settings)
+            verdict = self._verdicts.get(policy.key)
+            resolved = self._resolved[policy.key] = resolve_policy(policy, self._namespaces, self.settings, verdict)
         return resolved
 
     # ---- changing (the store only)
@@ -184,6 +188,15 @@ class Snapshot:
         limit = now - self.settings.placeholder_delay
         self._gone = {known: at for known, at in self._gone.items() if at > limit}
         self._gone[key] = now
+
+    def put_verdict(self, policy: Key, verdict: Verdict | None) -> None:
+        """Enter what was found about a policy's template; None where that is to be found anew."""
+        if verdict is None:
+            self._verdicts.pop(policy, None)
+        else:
+            self._verdicts[policy] = verdict
+        self._resolved.pop(policy, None)
+        self._forget_reach()
 
     def remove(self, kind: type[ClusterObject], key: Key) -> ClusterObject | None:
         """Take an object out and return it, if it was there."""
@@ -245,6 +258,7 @@ class Case:
     One Service for which something is decided.
 
     `service` and `observed`, the VirtualService of the name that is ours, may be missing. `now`: seconds since 1970.
+    `renders`: what is known to come of templates.
     """
 
     snapshot: Snapshot
@@ -252,6 +266,7 @@ class Case:
     service: Service | None
     observed: VirtualService | None
     now: float
+    renders: Renders
 
 
 def virtual_service_key(key: Key) -> Key:
