@@ -75,6 +75,10 @@ verify: $(READY) ## Prove that what is generated is what is committed.
 	@$(BIN)/vso crd | diff - crds/$(CRD) || { echo "crds/ is not what the models make: run make crd"; exit 1; }
 	@diff crds/$(CRD) kustomize/base/$(CRD) || { echo "kustomize/base is behind crds/: run make crd"; exit 1; }
 
+.PHONY: failover
+failover: $(READY) ## Kill the leader and ask it to stop, twenty times each, under changes (about 15 minutes); RUNS=20.
+	@FAILOVER_RUNS=$(or $(RUNS),20) $(BIN)/python -m pytest -q -p no:randomly -rP tests/cluster/test_leader.py -k takes_over $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Count and time against a bare client; N=1000 Services.
 	@$(BIN)/python -m bench --services $(or $(N),1000)

@@ -1,10 +1,13 @@
 """The operator as a process, as a user starts it: `vso run` with a kubeconfig, its log in a file, stopped by its pid."""
 
+import os
+import secrets
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,12 +21,22 @@ READY_SECONDS = 60.0
 class OperatorProcess:
     """`vso run` under a supervisor, so that it dies with the tests even when they are killed."""
 
-    def __init__(self, kubeconfig: Path, directory: Path, *flags: str) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        directory: Path,
+        *flags: str,
+        identity: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = directory / "operator.log"
         self.port = free_port()
+        # As a Pod keeps its name when its container is started again: it need not wait for itself then.
+        self.identity = identity or f"operator-{secrets.token_hex(4)}"
+        self._env = {**os.environ, **env} if env is not None else None
         self._argv = [
-            *(sys.executable, "-m", "virtualservice_operator", "run"),
+            *(sys.executable, "-m", "virtualservice_operator", "run", "--identity", self.identity),
             *("--kubeconfig", str(kubeconfig), "--host", "127.0.0.1", "--port", str(self.port)),
             *("--log-format", "text", *flags),
         ]
@@ -33,7 +46,7 @@ class OperatorProcess:
     def start(self) -> None:
         """Start it, without waiting."""
         self._supervisor = self._supervisor or Supervisor()
-        self._process = self._supervisor.spawn(self._argv, log=self.log)
+        self._process = self._supervisor.spawn(self._argv, log=self.log, env=self._env)
 
     def wait_ready(self) -> None:
         """Return when /readyz says so."""
@@ -76,6 +89,16 @@ class OperatorProcess:
         """Send SIGKILL."""
         assert self._process is not None
         self._process.kill()
+
+    def signal(self, number: int) -> None:
+        """Send a signal and wait for nothing."""
+        assert self._process is not None
+        self._process.signal(number)
+
+    def wait(self, timeout: float) -> int:
+        """Return the exit code when it has ended."""
+        assert self._process is not None
+        return self._process.wait(timeout)
 
     def close(self) -> None:
         """Stop it, if it still runs; it can be started again."""

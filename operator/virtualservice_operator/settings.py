@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from virtualservice_operator.core.resolution import PlanSettings
 from virtualservice_operator.kube.connection import Source
 from virtualservice_operator.kube.informer import Timing
+from virtualservice_operator.kube.lease import Election
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +13,13 @@ class Settings:
     """
     Settings of `vso run`; the command line documents each.
 
-    Units: seconds. `workers` is the number of Services reconciled at a time, so also of writes in flight.
+    Units: seconds. `election` is None where only one process runs. `workers` is the number of Services reconciled at a time, so also of writes in flight.
     """
 
     source: Source = field(default_factory=Source)
     plan: PlanSettings = field(default_factory=PlanSettings)
     timing: Timing = field(default_factory=Timing)
+    election: Election | None = None
     host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the Pod
     port: int = 8080
     workers: int = 8

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from cluster.conftest import USER
-from cluster.world import World, eventually, shop_with_alice
+from cluster.replicas import LEASE
+from cluster.world import World, eventually, get, shop_with_alice
 from controlplane.audit import read_events
 from controlplane.server import ControlPlane
 
@@ -42,6 +43,9 @@ def can(plane: ControlPlane, verb: str, resource: str) -> bool:
         ("deletecollection", "virtualservices.networking.istio.io"),
         ("create", "gateways.networking.istio.io"),
         ("create", "serviceaccounts/token"),
+        ("list", "leases.coordination.k8s.io"),
+        ("delete", "leases.coordination.k8s.io"),
+        ("update", "leases.coordination.k8s.io"),
     ],
 )
 def test_the_operator_may_not(control_plane: ControlPlane, verb: str, resource: str) -> None:
@@ -79,6 +83,8 @@ def test_every_right_is_used_and_no_other_is_asked_for(world: World) -> None:
     released = {"metadata": {"annotations": {"virtualservice-operator.dev/managed": "false"}}}
     world.edit_virtual_service("ratings", "shop", released)
     world.delete_service("reviews", "shop")
+    world.plane.request("DELETE", LEASE)
+    eventually("the Lease is made again", lambda: get(world.plane, LEASE))
     eventually("withdrawn", lambda: world.written("reviews", "shop") is None)
     eventually("released", lambda: world.entry("defaults", "shop", "ratings").get("reason") == "HostTaken")
     events = list(read_events(world.plane.audit_log, user=USER))
@@ -89,7 +95,7 @@ def test_every_right_is_used_and_no_other_is_asked_for(world: World) -> None:
     granted = {
         (group, resource, verb)
         for item in yaml.safe_load_all(ROLES.read_text())
-        if item["kind"] == "ClusterRole" and item["metadata"]["name"] == "virtualservice-operator"
+        if item["kind"] in ("ClusterRole", "Role") and item["metadata"]["name"].startswith("virtualservice-operator")
         for rule in item["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]

@@ -38,6 +38,17 @@ def steadily(what: str, holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.03)
 
 
+def get(plane: ControlPlane, path: str) -> Json | None:
+    """Return an object, or None where there is none."""
+    try:
+        answer: Json = plane.request("GET", path)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+    return answer
+
+
 @dataclass(frozen=True)
 class World:
     """Namespaces `<prefix>-<name>`; everything in the methods is named by the short name."""
@@ -138,13 +149,7 @@ class World:
 
     def get(self, path: str) -> Json | None:
         """Return an object, or None."""
-        try:
-            answer: Json = self.plane.request("GET", path)
-        except ApiError as error:
-            if error.status == 404:
-                return None
-            raise
-        return answer
+        return get(self.plane, path)
 
     def written(self, service: str, namespace: str) -> Json | None:
         """Return the VirtualService of a Service, or None."""

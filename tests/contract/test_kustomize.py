@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from contract.samples import ROOT
+from virtualservice_operator.api.names import FENCE
 
 BASE = ROOT / "kustomize/base"
 DEPLOYMENT = yaml.safe_load((BASE / "deployment.yaml").read_text())
@@ -46,9 +47,53 @@ def test_the_pod_is_nobodys_and_can_change_nothing() -> None:
     }
 
 
-def test_there_is_never_more_than_one_operator() -> None:
+def test_an_update_starts_the_new_pod_before_the_old_one_lets_go_of_the_lease() -> None:
     assert DEPLOYMENT["spec"]["replicas"] == 1
-    assert DEPLOYMENT["spec"]["strategy"] == {"type": "Recreate"}
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert DEPLOYMENT["spec"]["strategy"] == rolling
+
+
+def test_a_pod_has_its_name_to_lead_under_and_time_to_finish() -> None:
+    names = {item["name"]: item.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") for item in CONTAINER["env"]}
+    assert names == {"POD_NAMESPACE": "metadata.namespace", "POD_NAME": "metadata.name"}
+    assert DEPLOYMENT["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 5
+
+
+def test_the_base_has_an_empty_lease_and_a_role_for_it_alone() -> None:
+    (lease,) = [item for item in documents_of_base() if item["kind"] == "Lease"]
+    assert "spec" not in lease
+    (role,) = [item for item in documents_of_base() if item["kind"] == "Role"]
+    named = [rule for rule in role["rules"] if rule["verbs"] != ["create"]]
+    assert [rule["resourceNames"] for rule in named] == [[lease["metadata"]["name"]]]
+    assert role["metadata"]["namespace"] == lease["metadata"]["namespace"]
+
+
+def test_the_ha_overlay_runs_three_replicas_that_leave_one_by_one() -> None:
+    overlay = ROOT / "kustomize/overlays/ha"
+    spec = yaml.safe_load((overlay / "deployment.yaml").read_text())["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    assert spec["replicas"] == 3
+    assert {"name": "LEADER_ELECTION_ENABLED", "value": "true"} in container["env"]
+    assert {"name": "LEADER_ELECTION_ID", "value": "virtualservice-operator-leader"} in container["env"]
+    assert container["resources"] == {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"cpu": "1000m", "memory": "1Gi"},
+    }
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
+    budget = yaml.safe_load((overlay / "disruption-budget.yaml").read_text())["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": DEPLOYMENT["spec"]["selector"]}
+
+
+def test_the_fence_knows_the_account_the_lease_and_itself_by_their_names() -> None:
+    policy, binding = yaml.safe_load_all((ROOT / "kustomize/components/fence/policy.yaml").read_text())
+    by_kind = {document["kind"]: document["metadata"] for document in documents_of_base()}
+    account = "system:serviceaccount:{namespace}:{name}".format_map(by_kind["ServiceAccount"])
+    assert policy["spec"]["matchConditions"][0]["expression"] == f'request.userInfo.username == "{account}"'
+    assert {key: binding["spec"]["paramRef"][key] for key in ("name", "namespace")} == {
+        key: by_kind["Lease"][key] for key in ("name", "namespace")
+    }
+    assert policy["metadata"]["name"] == binding["spec"]["policyName"] == FENCE
 
 
 def test_service_and_network_policy_select_the_pods() -> None:

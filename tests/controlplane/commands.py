@@ -18,7 +18,8 @@ CONTROLLERS = (
 )
 
 AUDIT_POLICY = """\
-# One line for each request, without bodies: a watch when it is opened, everything else when it is answered.
+# One line for each request: a watch when it is opened, everything else when it is answered. Without bodies, but for those
+# of Leases, which tell who led when.
 # Left out: what the control plane asks itself, and health checks.
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -27,6 +28,10 @@ rules:
     users: ["system:apiserver", "system:kube-controller-manager"]
   - level: None
     nonResourceURLs: ["/healthz*", "/livez*", "/readyz*", "/metrics"]
+  - level: Request
+    verbs: ["create", "update"]
+    resources: [{group: coordination.k8s.io, resources: ["leases"]}]
+    omitStages: ["RequestReceived", "ResponseStarted"]
   - level: Metadata
     verbs: ["watch"]
     omitStages: ["RequestReceived", "ResponseComplete"]

@@ -79,13 +79,14 @@ def with_server(base: Path, url: str, path: Path) -> Path:
     return write_secret(path, yaml.safe_dump(document, sort_keys=False))
 
 
-def token_request(seconds: int) -> str:
-    """Return the body that asks for a ServiceAccount token; the API server refuses less than 600 s."""
+def token_request(seconds: int, pod: str | None = None) -> str:
+    """Return the body that asks for a ServiceAccount token, bound to a Pod if one is named; at least 600 s."""
+    bound = {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod}} if pod is not None else {}
     return json.dumps(
         {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
+            "spec": {"expirationSeconds": seconds, **bound},
         }
     )
 

@@ -128,16 +128,19 @@ class ControlPlane:
             raise ControlPlaneError(f"there is no test identity {name}: take one of {', '.join(self._tokens)}")
         return self._write_kubeconfig(name, {"token": self._tokens[name]})
 
-    def kubeconfig_for_service_account(self, namespace: str, name: str, *, expiration_seconds: int = 3600) -> Path:
+    def kubeconfig_for_service_account(
+        self, namespace: str, name: str, *, expiration_seconds: int = 3600, pod: str | None = None
+    ) -> Path:
         """
         Return a kubeconfig with a real token of a ServiceAccount, in a file of its own beside it.
 
-        A second call rotates the token: the file is replaced, the kubeconfig stays the same.
+        A second call rotates the token: the file is replaced, the kubeconfig stays the same. `pod` binds the token to a
+        Pod of the account, as the kubelet does.
         Errors: `ApiError` 404 when the account does not exist, 422 when it is asked for less than 600 s.
         """
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-        answer = self.request("POST", path, credentials.token_request(expiration_seconds))
-        identity = f"{namespace}.{name}"
+        answer = self.request("POST", path, credentials.token_request(expiration_seconds, pod))
+        identity = f"{namespace}.{name}" if pod is None else f"{namespace}.{name}.{pod}"
         file = credentials.write_secret(self._layout.kubeconfigs / f"{identity}.token", answer["status"]["token"])
         return self._write_kubeconfig(identity, {"tokenFile": str(file)}, namespace)
 

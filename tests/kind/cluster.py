@@ -24,6 +24,7 @@ from controlplane.progress import Say
 from controlplane.supervisor import Supervisor
 from kind.engine import Engine, docker_answers, open_engine, scratch
 from kind.errors import KindError
+from kind.network import connect_nodes
 from kind.node_image import ensure_node_archive
 from kind.operator_image import build_operator_image
 from kind.paths import NODE
@@ -32,6 +33,7 @@ from kind.programs import ensure_kind, official_node_image
 GIVEN = "KIND_KUBECONFIG"
 NODE_IMAGE = "virtualservice-operator/node"
 READY_SECONDS = 120
+NODES = [{"role": "control-plane"}, {"role": "worker"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def open_cluster(name: str, *, keep: bool, say: Say) -> Iterator[Cluster]:
         with open_engine(supervisor, directory, say) as engine, _environment(engine, directory):
             image = build_operator_image(engine, directory, say)
             cluster = _cluster(name, directory, kind, _entering(engine, kubectl, directory))
-            with _created(cluster, engine, supervisor, keep=keep, say=say):
+            with _created(cluster, engine, supervisor, directory, keep=keep, say=say):
                 cluster.load_docker_image(image)
                 yield Cluster(cluster, image, engine)
 
@@ -102,28 +104,32 @@ def _entering(engine: Engine, program: Path, directory: Path) -> Path:
 
 
 @contextmanager
-def _created(cluster: KindCluster, engine: Engine, supervisor: Supervisor, *, keep: bool, say: Say) -> Iterator[None]:
+def _created(
+    cluster: KindCluster, engine: Engine, supervisor: Supervisor, directory: Path, *, keep: bool, say: Say
+) -> Iterator[None]:
     if os.environ.get(GIVEN):
         yield
         return
     cluster.image, config = _node_image(engine, say)
+    file = directory / "cluster.yaml"
+    file.write_text(yaml.safe_dump({**config, "nodes": NODES}))
     delete = (str(cluster.kind_path), "delete", "cluster", f"--name={cluster.name}")
     _run(*delete)  # what a run that was killed left in the user's own Docker
     if not engine.is_ours and not keep:
         supervisor.when_orphaned(*delete)
     try:
-        _create(cluster, config)
+        _create(cluster, file, engine)
         yield
     finally:
         if not keep:
             _run(*delete)
 
 
-def _node_image(engine: Engine, say: Say) -> tuple[str | None, Path | None]:
-    """Return the node image and kind's configuration for it; None is kind's own choice."""
+def _node_image(engine: Engine, say: Say) -> tuple[str, dict[str, object]]:
+    """Return the node image and kind's configuration for it."""
     official = official_node_image(say)
     if engine.can_pull(official):
-        return official, None
+        return official, {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4"}
     archive = ensure_node_archive(say)
     name = f"{NODE_IMAGE}:{archive.stem.removeprefix('node-')}"
     if not engine.has_image(name):
@@ -136,7 +142,7 @@ def _node_image(engine: Engine, say: Say) -> tuple[str | None, Path | None]:
         )
         engine.docker("import", *changes, str(archive), name)
         _forget_other_node_images(engine, name)
-    return name, NODE / "cluster.yaml"
+    return name, yaml.safe_load((NODE / "cluster.yaml").read_text())
 
 
 def _forget_other_node_images(engine: Engine, name: str) -> None:
@@ -144,12 +150,17 @@ def _forget_other_node_images(engine: Engine, name: str) -> None:
         engine.docker("image", "rm", other)
 
 
-def _create(cluster: KindCluster, config: Path | None) -> None:
+def _create(cluster: KindCluster, config: Path, engine: Engine) -> None:
     """Create the cluster and return when Pods are started, reached and found by name: kind itself does not wait."""
     try:
         cluster.create(config_file=config)
     except subprocess.CalledProcessError as error:
         raise KindError(f"kind could not create the cluster (its output is with this failure): {error}") from error
+    if yaml.safe_load(config.read_text()).get("networking", {}).get("disableDefaultCNI"):
+        connect_nodes(cluster, engine)
+    # Two nodes that both run Pods: one can be drained.
+    role = "node-role.kubernetes.io/control-plane"
+    cluster.kubectl("taint", "node", f"--selector={role}", f"{role}-")
     timeout = f"--timeout={READY_SECONDS}s"
     cluster.kubectl("wait", "node", "--all", "--for=condition=Ready", timeout)
     cluster.kubectl("rollout", "status", "--namespace=kube-system", "deployment/coredns", timeout)

@@ -14,6 +14,7 @@ from virtualservice_operator.kube.errors import (
     HeldBack,
     KubeError,
     NoAnswer,
+    NotLeader,
     Reaction,
     Situation,
     StoredOtherwise,
@@ -132,6 +133,13 @@ ROWS = [
         id="denied by an admission policy",
     ),
     pytest.param(
+        Answer(
+            422, "Invalid", f"{VS} \"a\" is forbidden: ValidatingAdmissionPolicy 'virtualservice-operator-fence' denied"
+        ),
+        Verdict(Situation.FENCED, Reaction.REPLAN, AT_ONCE, None),
+        id="denied by the fence",
+    ),
+    pytest.param(
         Answer(403, "Forbidden", 'admission webhook "check.example.com" denied the request: no'),
         Verdict(Situation.ADMISSION_DENIED, Reaction.DENIED, SLOWLY, Reason.ADMISSION_REJECTED),
         id="denied by a webhook",
@@ -228,6 +236,11 @@ NO_ANSWER_ROWS = [
         StoredOtherwise("not as it was sent"),
         Verdict(Situation.STORED_OTHERWISE, Reaction.REFUSED, RARELY, Reason.APPLY_FAILED),
         id="stored otherwise",
+    ),
+    pytest.param(
+        NotLeader("this replica does not hold the Lease any more"),
+        Verdict(Situation.NOT_LEADER, Reaction.REPLAN, AT_ONCE, None),
+        id="not the leader",
     ),
 ]
 

@@ -8,7 +8,15 @@ from virtualservice_operator.controller.metrics import Metrics
 from virtualservice_operator.core.objects import Key
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
-from virtualservice_operator.kube.errors import ApiError, ConnectionLost, HeldBack, KubeError, NoAnswer, Situation
+from virtualservice_operator.kube.errors import (
+    ApiError,
+    ConnectionLost,
+    HeldBack,
+    KubeError,
+    NoAnswer,
+    NotLeader,
+    Situation,
+)
 
 FORBIDDEN = ApiError(403, "Forbidden", "User cannot patch")
 DENIED = ApiError(422, "Invalid", "ValidatingAdmissionPolicy 'no' denied request")
@@ -226,6 +234,18 @@ def test_a_write_that_is_broken_off_leaves_no_trace() -> None:
     with pytest.raises(KeyboardInterrupt), bench.gate.request("VirtualService", "create", Key("shop", "a")):
         raise KeyboardInterrupt
     assert bench.gate._circuits == {}
+
+
+def test_who_may_not_write_has_learned_nothing_about_the_api_server() -> None:
+    bench = Bench()
+    bench.fail("shop", FORBIDDEN)
+    before = dict(bench.gate._circuits)
+    bench.now = 2.5
+    lost = NotLeader("the Lease is another's")
+    for _ in range(5):
+        assert bench.write("market/a", lost) is lost
+    assert bench.gate._circuits == before
+    assert bench.queue.hurried == []
 
 
 def test_nothing_is_remembered_of_what_went_well() -> None:

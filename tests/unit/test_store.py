@@ -7,7 +7,7 @@ import pytest
 
 from builders import SETTINGS, key, managed, namespace, policy, service
 from virtualservice_operator.controller.store import KINDS, Store
-from virtualservice_operator.core.objects import Key, Policy, VirtualService
+from virtualservice_operator.core.objects import Key, Policy, Service, VirtualService
 
 OURS = key("shop/reviews-virtual-service")
 
@@ -60,8 +60,31 @@ def test_what_is_made_anew_after_a_deletion_is_known(store: Store) -> None:
 
 
 def test_a_list_older_than_what_the_watch_has_shown_is_a_restored_cluster_and_is_right(store: Store) -> None:
-    store.put(replace(policy("shop/gone"), version=4000))
+    store.put(replace(service("shop/gone"), version=4000))
+    store.put(replace(service("shop/ratings", annotations={"x": "2"}), version=3999))
+    store.replace_all(Service, [replace(service("shop/ratings", annotations={"x": "1"}), version=2990)], 3001)
+    assert store.snapshot.service(key("shop/gone")) is None
+    found = store.snapshot.service(key("shop/ratings"))
+    assert found is not None
+    assert found.version == 2990
+
+
+def test_a_policy_that_kopf_delivers_while_a_list_is_under_way_is_newer_than_the_list(store: Store) -> None:
+    store.put(replace(policy("shop/new"), version=4000))
     store.put(replace(policy("shop/defaults", {"priority": 2}), version=3999))
+    store.replace_all(Policy, [replace(policy("shop/defaults", {"priority": 1}), version=2990)], 3998)
+    assert store.snapshot.policy(key("shop/new")) is not None
+    found = store.snapshot.policy(key("shop/defaults"))
+    assert found is not None
+    assert found.spec.priority == 2
+
+
+def test_a_list_of_policies_older_than_the_last_is_a_restored_cluster_and_is_right(store: Store) -> None:
+    listed = [
+        replace(policy("shop/gone"), version=3990),
+        replace(policy("shop/defaults", {"priority": 2}), version=3999),
+    ]
+    store.replace_all(Policy, listed, 4000)
     store.replace_all(Policy, [replace(policy("shop/defaults", {"priority": 1}), version=2990)], 3001)
     assert store.snapshot.policy(key("shop/gone")) is None
     found = store.snapshot.policy(key("shop/defaults"))

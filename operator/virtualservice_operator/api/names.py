@@ -10,6 +10,8 @@ PLURAL: Final = "routingpolicies"
 
 OPERATOR: Final = "virtualservice-operator"
 FIELD_MANAGER: Final = OPERATOR
+# The admission policy of kustomize/components/fence.
+FENCE: Final = f"{OPERATOR}-fence"
 
 ISTIO_GROUP: Final = "networking.istio.io"
 ISTIO_API_VERSION: Final = f"{ISTIO_GROUP}/v1"

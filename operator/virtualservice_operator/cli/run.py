@@ -1,17 +1,32 @@
 """`vso run`: the operator."""
 
 import asyncio
+import secrets
+import socket
 
 import click
 
 from virtualservice_operator.cli import parameters
 from virtualservice_operator.controller.run import run_operator
 from virtualservice_operator.controller.telemetry import configure_logging
+from virtualservice_operator.core.lease import LONGEST_DURATION, LeaseTiming
+from virtualservice_operator.core.objects import Key
 from virtualservice_operator.core.resolution import PlanSettings
 from virtualservice_operator.kube.connection import Source
 from virtualservice_operator.kube.errors import ConfigurationError
 from virtualservice_operator.kube.informer import Timing
+from virtualservice_operator.kube.lease import Election
 from virtualservice_operator.settings import Settings
+
+
+def _lease_timing(duration: int, deadline: float, retry: float) -> LeaseTiming:
+    """Return how a Lease is held. A deadline must have room for two tries, and end well before others take the Lease."""
+    if not 2 * retry < deadline < duration:
+        raise click.UsageError(
+            f"--lease-retry {retry:g}, --lease-renew-deadline {deadline:g} and --lease-duration {duration} do not fit: the "
+            "deadline must be more than twice the first and less than the last, as 2, 10 and 15 are"
+        )
+    return LeaseTiming(duration, deadline, retry)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "VSO", "show_default": True})
@@ -57,6 +72,42 @@ from virtualservice_operator.settings import Settings
     default="Enabled",
     help="Disabled refuses every policy with a template.",
 )
+@click.option(
+    "--leader-election/--no-leader-election",
+    envvar=["VSO_LEADER_ELECTION", "LEADER_ELECTION_ENABLED"],
+    default=True,
+    help="Whether to write only while holding a Lease; without, one process at most may run.",
+)
+@click.option(
+    "--leader-election-id",
+    envvar=["VSO_LEADER_ELECTION_ID", "LEADER_ELECTION_ID"],
+    default="virtualservice-operator-leader",
+    callback=parameters.lease_name,
+    help="Name of the Lease, in the operator's own namespace.",
+)
+@click.option(
+    "--lease-duration",
+    type=click.IntRange(2, LONGEST_DURATION),
+    default=15,
+    help="Seconds after its last renewal for which a Lease is left to its holder.",
+)
+@click.option(
+    "--lease-renew-deadline",
+    type=click.FloatRange(0.1),
+    default=10,
+    help="Seconds after the last renewal for which the holder writes; less than --lease-duration.",
+)
+@click.option(
+    "--lease-retry",
+    type=click.FloatRange(0.01),
+    default=2,
+    help="Seconds between renewals; less than half of --lease-renew-deadline.",
+)
+@click.option(
+    "--identity",
+    envvar=["VSO_IDENTITY", "POD_NAME"],
+    help="Name of this replica in the Lease; else $POD_NAME, else made from the host's name.",
+)
 @click.option("--host", default="0.0.0.0", help="Address for probes and metrics.")  # noqa: S104 - probes come from outside the Pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, help="Port for probes and metrics.")
 @click.option("--workers", type=click.IntRange(1, 64), default=8, help="Services reconciled at a time.")
@@ -81,6 +132,12 @@ def run(  # noqa: PLR0913 - one parameter per flag
     placeholder_consent: str,
     placeholder_delay: float,
     templates: str,
+    leader_election: bool,
+    leader_election_id: str,
+    lease_duration: int,
+    lease_renew_deadline: float,
+    lease_retry: float,
+    identity: str | None,
     host: str,
     port: int,
     workers: int,
@@ -90,6 +147,11 @@ def run(  # noqa: PLR0913 - one parameter per flag
 ) -> None:
     """Run the operator until SIGTERM. Each flag can also be set as VSO_<FLAG>."""
     configure_logging(log_level, log_format)
+    election = Election(
+        Key(operator_namespace, leader_election_id),
+        identity or f"{socket.gethostname()}-{secrets.token_hex(4)}",
+        _lease_timing(lease_duration, lease_renew_deadline, lease_retry),
+    )
     settings = Settings(
         source=Source(kubeconfig, context),
         plan=PlanSettings(
@@ -102,6 +164,7 @@ def run(  # noqa: PLR0913 - one parameter per flag
             allows_templates=templates == "Enabled",
         ),
         timing=Timing(resync=resync),
+        election=election if leader_election else None,
         host=host,
         port=port,
         workers=workers,

@@ -28,6 +28,7 @@ from virtualservice_operator.kube.errors import (
     HeldBack,
     KubeError,
     NoAnswer,
+    NotLeader,
     Reaction,
     Situation,
     Verdict,
@@ -166,6 +167,10 @@ class WriteGate:
 
     def _learn(self, way: Way, name: str, begun: float, error: KubeError) -> None:
         verdict = judge(error)
+        if isinstance(error, NotLeader):  # it may not even have been sent: nothing is learned
+            for item in (way, _SERVER):
+                self._give_up(item, name, begun)
+            return
         if verdict.situation is Situation.OVERLOAD:
             self._pause(verdict, error)
         elif verdict.blame is Blame.SERVER:

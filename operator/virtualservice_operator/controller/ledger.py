@@ -44,6 +44,10 @@ class Ledger:
                 news.add(policy)
         return news
 
+    def forget_all(self) -> None:
+        """Drop everything: it may be out of date."""
+        self._accounts.clear()
+
     def forget(self, policy: Key) -> None:
         """Drop a policy that is gone."""
         self._accounts.pop(policy, None)

@@ -72,7 +72,6 @@ class Metrics:
         self._add_policies()
         self._add_templates()
         self.leader = self._gauge("leader", "1 where this process is the one that writes, 0 on a standby")
-        self.leader.set(1)
         self.loop_lag_seconds = self._histogram("loop_lag_seconds", "By how much the event loop was late", _LAG)
 
     def _add_original(self) -> None:

@@ -22,7 +22,7 @@ from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
 from virtualservice_operator.kube.decode import decode_policy
 from virtualservice_operator.kube.errors import ConfigurationError, KubeError, asked_wait, printable
-from virtualservice_operator.kube.informer import UNHEARD, Pulse, Sink, is_missing_kind, list_objects
+from virtualservice_operator.kube.informer import UNHEARD, FreshLists, Pulse, Sink, is_missing_kind, list_objects
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,14 @@ class PolicyStream:
         self._delivered: dict[Key, int] = {}
         self._overdue: dict[Key, float] = {}
         self._list_now = asyncio.Event()
+        self._fresh = FreshLists()
         self._restarts = 0
         self._is_missing = False
+
+    def list_anew(self) -> asyncio.Future[None]:
+        """List now; the result is done when a list that has begun since is in the sink."""
+        self._list_now.set()
+        return self._fresh.ask()
 
     async def run(self) -> None:
         """List for ever; keep kopf watching while the kind is installed."""
@@ -61,7 +67,10 @@ class PolicyStream:
                     self._overdue.clear()
                     await self._wait_before_start()
                     thread = KopfThread(self._source, self._deliver, self._list_now.set)
-                await self._pause(_RESTART_SECONDS if listed is None else self._interval * random.uniform(0.8, 1.0))  # noqa: S311 - only spreads load
+                if listed is None:
+                    await self._pause(_RESTART_SECONDS)
+                elif not self._fresh:  # else somebody has asked while this list was under way
+                    await self._pause(self._interval * random.uniform(0.8, 1.0))  # noqa: S311 - only spreads load
         finally:
             if thread is not None:
                 await thread.stop()
@@ -81,17 +90,18 @@ class PolicyStream:
 
     async def _list(self) -> dict[Key, int] | None:
         try:
-            items, version = await list_objects(self._client, Policy)
+            with self._fresh.listing():
+                items, version = await list_objects(self._client, Policy)
+                self._sink.report(Policy, None)
+                self._sink.replace_all(Policy, items, version)
         except KubeError as error:
             self._is_missing = is_missing_kind(error)
             self._sink.report(Policy, error)
             self._pulse.up(Policy, is_up=False)
             await asyncio.sleep(asked_wait(error) or 0.0)
             return None
-        self._sink.report(Policy, None)
         self._pulse.listed(Policy, "poll")
         self._pulse.up(Policy, is_up=True)
-        self._sink.replace_all(Policy, items, version)
         return {item.key: item.version for item in items}
 
     def _is_overdue(self, listed: Mapping[Key, int]) -> bool:

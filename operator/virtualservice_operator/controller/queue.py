@@ -82,6 +82,10 @@ class KeyQueue:
         self._since = dict.fromkeys(self._since, _now())
         self._wake.set()
 
+    def pause(self) -> None:
+        """Hand out no keys until `open`; marks are kept."""
+        self._open = False
+
     def close(self) -> None:
         """Hand out no more keys: whoever waits in `get` is told so."""
         self._closed = True

@@ -68,6 +68,12 @@ class Reconciler:
         self._written: dict[Key, str] = {}
         self._repairs = RepairLog()
 
+    def forget(self) -> None:
+        """Begin anew: another replica may have written since."""
+        self._retries = Retries()
+        self._written.clear()
+        self._repairs = RepairLog()
+
     def crew(self) -> Crew:
         """Return who reconciles keys until the queue is closed."""
         return Crew(self._queue, self._handle)

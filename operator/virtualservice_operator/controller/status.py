@@ -88,6 +88,14 @@ class StatusWriter:
         self._complete: set[Key] = set()
         self._told: defaultdict[Key, dict[_Told, list[str]]] = defaultdict(lambda: defaultdict(list))
 
+    def forget(self) -> None:
+        """Begin anew: another replica may have written since."""
+        self.ledger.forget_all()
+        for known in (self._told, self._settled, self._busy_since, self._written_at):
+            known.clear()
+        self._retries = Retries()
+        self._complete.clear()
+
     def review(self, *policies: Key) -> None:
         """Mark policies whose status may have changed."""
         for policy in policies:

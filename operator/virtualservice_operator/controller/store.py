@@ -13,6 +13,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
+from virtualservice_operator.controller.outages import Outages
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.core.resolution import PlanSettings, Verdict, depends_on_namespace
 from virtualservice_operator.core.snapshot import Snapshot
@@ -40,8 +41,10 @@ class Store:
         review: Callable[[Key], None],
         *,
         policy_delete_grace: float = 0.0,
+        outages: Outages | None = None,
     ) -> None:
         self.snapshot: Final = Snapshot(settings)
+        self._outages = outages or Outages()
         self._touch = touch
         self._review = review
         self._grace = policy_delete_grace
@@ -75,7 +78,7 @@ class Store:
 
     def put(self, item: ClusterObject) -> None:
         """Enter an object, unless what is known is as new."""
-        self._seen[type(item)] = max(self._seen.get(type(item), 0), item.version)
+        self._note_version(item)
         self.put_answer(item)
 
     def put_answer(self, item: ClusterObject) -> None:
@@ -89,13 +92,18 @@ class Store:
 
     def drop(self, item: ClusterObject) -> None:
         """Take out an object that was deleted, unless a newer one of its name is known."""
-        self._seen[type(item)] = max(self._seen.get(type(item), 0), item.version)
+        self._note_version(item)
         self._dropped[type(item), item.key] = item.version
         if isinstance(item, VirtualService):
             self._deleted.pop(item.uid, None)
         known = self._known(item)
         if known is not None and known.version <= item.version:
             self._vanish(known)
+
+    def _note_version(self, item: ClusterObject) -> None:
+        """Note how new a kind's own source is. Policies are listed beside kopf's stream, which may be ahead of a list."""
+        if not isinstance(item, Policy):
+            self._seen[type(item)] = max(self._seen.get(type(item), 0), item.version)
 
     def put_written(self, item: VirtualService) -> None:
         """
@@ -164,6 +172,8 @@ class Store:
     def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None:
         """Log what changes about a kind's lists and watches, once."""
         text = None if trouble is None else _describe(kind, trouble)
+        is_needed = not (kind is VirtualService and trouble is not None and is_missing_kind(trouble))
+        self._outages.report(kind.__name__, text if is_needed else None)
         if self._troubles.get(kind) == text:
             return
         if text is not None and trouble is not None:

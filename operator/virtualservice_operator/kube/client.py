@@ -10,6 +10,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from http import HTTPStatus
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -32,17 +33,34 @@ _LABEL_ONLY: Final = {
     "fieldsType": "FieldsV1",
     "fieldsV1": {"f:metadata": {"f:labels": {f"f:{names.MANAGED_BY_LABEL}": {}}}},
 }
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
+_TIMEOUT_SECONDS: Final = 30.0
 
 Observer = Callable[[str, int, float], None]
+Permit = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class KubeClient:
-    """A session with one API server. `observe` hears of each request: verb, status code (0 for none), seconds."""
+    """
+    A session with one API server.
 
-    def __init__(self, source: Source, observe: Observer | None = None) -> None:
+    `observe` hears of each request: verb, status code (0 for none), seconds. `permit` surrounds each request that writes,
+    and may refuse it or break it off. `identity` is what the API server's audit log tells this process from others by.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        observe: Observer | None = None,
+        *,
+        permit: Permit = nullcontext,
+        identity: str | None = None,
+        timeout: float = _TIMEOUT_SECONDS,
+    ) -> None:
         self._source = source
         self._observe = observe or _ignore
+        self._permit = permit
+        self._agent = f"{names.OPERATOR} ({identity})" if identity else names.OPERATOR
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._connection: Connection | None = None
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -50,7 +68,9 @@ class KubeClient:
     async def __aenter__(self) -> Self:
         self._connection = await self._source.load()
         self._tls = self._connection.tls()
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=_TIMEOUT)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=self._timeout, headers={"User-Agent": self._agent}
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -81,8 +101,14 @@ class KubeClient:
         Send one request and return the answer's JSON.
 
         A 401 or an unknown certificate re-reads the credentials once: tokens and authorities rotate.
-        Errors: `ApiError` where the server said no, `ConnectionLost` where it did not answer.
+        Errors: `ApiError` where the server said no, `ConnectionLost` where it did not answer, `NotLeader` without a permit.
         """
+        async with nullcontext() if method == "GET" else self._permit():
+            return await self._request(method, path, params=params, body=body, content_type=content_type)
+
+    async def _request(
+        self, method: str, path: str, *, params: Mapping[str, str] | None, body: Any, content_type: str
+    ) -> Any:
         data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
         headers = {"Content-Type": content_type} if data is not None else {}
         verb = "list" if params and "limit" in params else method.lower()

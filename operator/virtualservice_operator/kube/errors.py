@@ -4,6 +4,7 @@ What an error of the API server asks for: one table, by reason, never by class o
     ApiError              the server answered and said no
     ConnectionLost        no answer, or half of one
       NoAnswer            the connection stands, and nothing came in time: something on the way takes too long
+    NotLeader             not sent, or broken off: another replica may lead by now
     ConfigurationError    no usable kubeconfig: the one error that ends the program at once
 
 Observed on kube-apiserver 1.36; the table is tested row by row, and its rows that can be had on a real one are.
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Final
 
+from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 
 QUOTED_LIMIT: Final = 200
@@ -82,6 +84,8 @@ class Situation(StrEnum):
     NO_ANSWER = "NoAnswer"
     STORED_OTHERWISE = "StoredOtherwise"
     UNREACHABLE = "Unreachable"
+    NOT_LEADER = "NotLeader"
+    FENCED = "Fenced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,10 @@ class ConnectionLost(KubeError):  # noqa: N818 - it says what happened
 
 class NoAnswer(ConnectionLost):
     """The API server took the request and did not answer in time: a webhook may be slow, or the server itself."""
+
+
+class NotLeader(KubeError):  # noqa: N818 - it says what happened
+    """This replica may not write: the next plan, if it leads again, will know what is left to do."""
 
 
 class StoredOtherwise(KubeError):  # noqa: N818 - it says what happened
@@ -225,6 +233,8 @@ _TABLE: Final[tuple[tuple[Test, Verdict], ...]] = (
         _mentions("exceeded quota", among=(403,)),
         Verdict(_S.QUOTA_EXCEEDED, _R.DENIED, Backoff(5, 300), Reason.ADMISSION_REJECTED, _B.WAY),
     ),
+    # Either we lead no more and shall hear of it, or we do and the API server has not heard of it yet.
+    (_mentions(names.FENCE), Verdict(_S.FENCED, _R.REPLAN, Backoff(0.05, 5), None)),
     (
         _mentions("ValidatingAdmissionPolicy", "admission webhook"),
         Verdict(_S.ADMISSION_DENIED, _R.DENIED, Backoff(5, 300), Reason.ADMISSION_REJECTED),
@@ -253,6 +263,7 @@ _TABLE: Final[tuple[tuple[Test, Verdict], ...]] = (
     (_answers(401), Verdict(_S.UNAUTHORIZED, _R.RETRY, Backoff(0.5, 10), Reason.APPLY_FAILED, _B.SERVER)),
     (_caused("ResourceVersionTooLarge"), Verdict(_S.FUTURE_VERSION, _R.RETRY, Backoff(1, 30), Reason.APPLY_FAILED)),
     (_answers(502, 503), Verdict(_S.UNAVAILABLE, _R.RETRY, Backoff(0.5, 5), Reason.APPLY_FAILED, _B.SERVER)),
+    (lambda e: isinstance(e, NotLeader), Verdict(_S.NOT_LEADER, _R.REPLAN, Backoff(0.05, 5), None)),
     (
         lambda e: isinstance(e, StoredOtherwise),
         Verdict(_S.STORED_OTHERWISE, _R.REFUSED, RARELY, Reason.APPLY_FAILED),

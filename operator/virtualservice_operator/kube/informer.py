@@ -8,8 +8,8 @@ Events may be lost while a watch is broken; the list that follows a 410 finds wh
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Protocol
@@ -52,7 +52,7 @@ class Pulse(Protocol):
     """Who hears how lists and watches do."""
 
     def listed(self, kind: type[ClusterObject], reason: str) -> None:
-        """Hear that a kind was listed in full, and why: start, resync, expired, trouble."""
+        """Hear that a kind was listed in full, and why: start, resync, expired, trouble, takeover."""
 
     def heard(self, kind: type[ClusterObject]) -> None:
         """Hear a sign of life: an answer, an event, a bookmark."""
@@ -106,6 +106,42 @@ async def list_objects(client: KubeClient, kind: type[ClusterObject]) -> tuple[l
         params = {"limit": str(_PAGE), "continue": token}
 
 
+class FreshLists:
+    """Lists that somebody waits for: such as begin after they were asked for."""
+
+    def __init__(self) -> None:
+        self._asked: list[asyncio.Future[None]] = []
+
+    def __bool__(self) -> bool:
+        """Tell whether one is asked for."""
+        return bool(self._asked)
+
+    def ask(self) -> asyncio.Future[None]:
+        """Return what is done once such a list is in the store."""
+        self._asked.append(asyncio.get_running_loop().create_future())
+        return self._asked[-1]
+
+    @contextmanager
+    def listing(self) -> Iterator[None]:
+        """Surround a list: who asked before it began has it now. One that fails serves nobody, but for a missing kind."""
+        served, self._asked = self._asked, []
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, KubeError) or not is_missing_kind(error):
+                self._asked += served
+                raise
+            _finish(served)
+            raise
+        _finish(served)
+
+
+def _finish(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
 class Informer:
     """Watches one kind in the whole cluster and feeds a sink. `run` ends only by cancellation."""
 
@@ -121,31 +157,42 @@ class Informer:
         self._version: int | None = None
         self._failures = 0
         self._list_due = 0.0
+        self._fresh = FreshLists()
+        self._round: asyncio.Timeout | None = None
+
+    def list_anew(self) -> asyncio.Future[None]:
+        """Break off what goes on and list; the result is done when the list is in the sink, or the kind is missing."""
+        if self._round is not None and not self._round.expired():
+            self._round.reschedule(asyncio.get_running_loop().time())
+        if self._version is not None:
+            self._cause = "takeover"
+        return self._fresh.ask()
 
     async def run(self) -> None:
         """List and watch for ever; trouble is reported to the sink and waited out."""
         while True:
-            try:
-                await self._follow()
-                self._failures = 0
-            except KubeError as error:
-                if not isinstance(error, ConnectionLost):
-                    self._version = None
-                    self._cause = "expired" if _is_expired(error) else "trouble"
-                if _is_expired(error) and not self._failures:
-                    self._failures = 1  # a list heals it; if not, the next one waits
-                else:
-                    await self._wait_out(error)
+            with suppress(TimeoutError):  # by list_anew alone
+                async with asyncio.timeout(None) as self._round:
+                    await self._go_round()
+
+    async def _go_round(self) -> None:
+        try:
+            await self._follow()
+            self._failures = 0
+        except KubeError as error:
+            if not isinstance(error, ConnectionLost):
+                self._version = None
+                self._cause = "expired" if _is_expired(error) else "trouble"
+            if _is_expired(error) and not self._failures:
+                self._failures = 1  # a list heals it; if not, the next one waits
+            else:
+                await self._wait_out(error)
 
     async def _follow(self) -> None:
         """List where needed, then watch until the server ends the watch or the next full list is due."""
         clock = asyncio.get_running_loop().time
-        if self._version is None or clock() >= self._list_due:
-            items, self._version = await list_objects(self._client, self._kind)
-            self._pulse.listed(self._kind, self._cause)
-            self._cause = "resync"
-            self._list_due = clock() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
-            self._sink.replace_all(self._kind, items, self._version)
+        if self._version is None or clock() >= self._list_due or self._fresh:
+            await self._list()
         seconds = max(1, int(self._list_due - clock()))
         params = {"resourceVersion": str(self._version), "timeoutSeconds": str(seconds)}
         opened = clock()
@@ -156,6 +203,16 @@ class Informer:
                 self._take(event)
         if clock() - opened < _SHORTEST:
             raise ConnectionLost("watches end as soon as they have begun")
+
+    async def _list(self) -> None:
+        with self._fresh.listing():
+            items, self._version = await list_objects(self._client, self._kind)
+            self._pulse.listed(self._kind, self._cause)
+            self._cause = "resync"
+            self._list_due = (
+                asyncio.get_running_loop().time() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
+            )
+            self._sink.replace_all(self._kind, items, self._version)
 
     def _hear_of_watch(self) -> None:
         self._sink.report(self._kind, None)

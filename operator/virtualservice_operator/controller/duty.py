@@ -1,0 +1,75 @@
+"""
+When this replica works: while it holds the Lease, and on lists that are newer than that.
+
+    standby: stores warm, queues paused --the Lease is ours--> list everything anew, forget, open the queues
+                   ^                                                         |
+                   +--------------- a renewal is overdue, or another leads --+
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from virtualservice_operator.controller.metrics import Metrics
+from virtualservice_operator.controller.queue import KeyQueue
+from virtualservice_operator.controller.store import Store
+from virtualservice_operator.core.lease import Term
+from virtualservice_operator.kube.lease import Elector
+
+logger = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What feeds the store with a kind, and can be asked to list it anew."""
+
+    def list_anew(self) -> asyncio.Future[None]:
+        """List; the result is done when a list that has begun since is in the store."""
+
+
+class Duty:
+    """Opens the queues when it is this replica's turn. `begin` makes what is known of earlier turns forgotten."""
+
+    def __init__(
+        self, store: Store, queues: Sequence[KeyQueue], metrics: Metrics, begin: Sequence[Callable[[], None]]
+    ) -> None:
+        self._store = store
+        self._queues = queues
+        self._metrics = metrics
+        self._begin = begin
+
+    async def work_alone(self) -> None:
+        """Begin once every kind was listed, for good: no other process writes."""
+        await self._store.wait_synced()
+        self._open()
+
+    async def take_turns(self, elector: Elector, sources: Sequence[Source]) -> None:
+        """Work while the Lease is ours, until cancelled."""
+        prepared: Term | None = None
+        while True:
+            term = await elector.wait_to_lead()
+            if term != prepared:
+                await self._prepare(sources)
+                prepared = term
+                continue  # it took a while: is it still our turn?
+            self._open()
+            await elector.wait_while_leading(term)
+            self._pause()
+
+    async def _prepare(self, sources: Sequence[Source]) -> None:
+        """List everything: what the leader before us has written may not have come through the watches yet."""
+        await asyncio.gather(*(source.list_anew() for source in sources))
+        await self._store.wait_synced()
+        for forget in self._begin:
+            forget()
+        self._store.touch_all()
+
+    def _open(self) -> None:
+        for queue in self._queues:
+            queue.open()
+        self._metrics.leader.set(1)
+
+    def _pause(self) -> None:
+        for queue in self._queues:
+            queue.pause()
+        self._metrics.leader.set(0)

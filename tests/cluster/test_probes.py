@@ -1,0 +1,55 @@
+"""Probes while something is wrong: readiness names it, liveness does not care but for a loop that hangs."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.conftest import ACCOUNT, FLAGS
+from cluster.world import eventually
+from controlplane.cutter import Cutter
+from controlplane.server import ControlPlane
+from operator_process import OperatorProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def wire(control_plane: ControlPlane) -> Iterator[Cutter]:
+    with Cutter(control_plane.port) as cutter:
+        yield cutter
+
+
+@pytest.fixture
+def behind(control_plane: ControlPlane, wire: Cutter, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """A replica that reaches the API server by the wire only; it may lead or stand by."""
+    kubeconfig = control_plane.kubeconfig_for_service_account(*ACCOUNT)
+    with OperatorProcess(control_plane.kubeconfig_through(wire.port, kubeconfig), tmp_path, *FLAGS) as process:
+        yield process
+
+
+def test_watches_that_are_down_for_half_a_minute_show_in_readiness_until_they_are_back(
+    behind: OperatorProcess, wire: Cutter
+) -> None:
+    wire.refuse()
+    wire.cut()
+    cut = time.monotonic()
+    first = eventually("not ready", lambda: (text := behind.get("/readyz")) != "ok\n" and text, 60)
+    assert time.monotonic() - cut > 25
+    assert "down for 3" in first
+    needed = {"Service", "Namespace", "VirtualService", "Policy", "Lease"}
+    eventually(
+        "each is named", lambda: {line.split(":")[0] for line in behind.get("/readyz").splitlines()} == needed, 60
+    )
+    assert behind.get("/healthz") == "ok\n"
+    wire.accept()
+    eventually("ready again", lambda: behind.get("/readyz") == "ok\n", 60)
+
+
+def test_a_loop_that_hangs_fails_liveness_and_one_that_turns_again_does_not(behind: OperatorProcess) -> None:
+    behind.signal(signal.SIGSTOP)
+    assert behind.get("/healthz") == ""
+    behind.signal(signal.SIGCONT)
+    eventually("it turns", lambda: behind.get("/healthz") == "ok\n")
