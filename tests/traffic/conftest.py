@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,8 +65,10 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
         (pytest.fail if is_ci() else pytest.skip)(message)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         ensure_programs()
+    started = time.monotonic()
     with running_rig(Mode.SMALL if request.param == FRESH else request.param) as running:
         running.callers.ensure(CALLERS[:1] if request.param == FRESH else CALLERS)
+        print_row(request.config, f"  a mesh ({request.param}) is up after {time.monotonic() - started:.1f} s")
         yield running
         log = running.operator.log.read_text()
         assert "bug:" not in log, log
