@@ -27,6 +27,8 @@ CAPTURE = (
     *("-m", "REDIRECT", "-i", "*", "-b", "*", "-d", "15090,15021,15020"),
 )
 READY = "http://127.0.0.1:15021/healthz/ready"
+KEEPALIVE = {"keepalive_time": 2, "keepalive_interval": 1, "keepalive_probes": 2}
+"""How soon a bare Envoy notices that istiod is not there any more, in seconds and probes."""
 SIDECAR, GATEWAY = "sidecar", "router"
 
 
@@ -189,6 +191,7 @@ def _bare_bootstrap(pod: Pod) -> dict[str, Any]:
                     "name": "xds-grpc",
                     "type": "STATIC",
                     "connect_timeout": "1s",
+                    "upstream_connection_options": {"tcp_keepalive": KEEPALIVE},
                     "typed_extension_protocol_options": {
                         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                             "@type": http2,
