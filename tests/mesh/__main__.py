@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--debounce", default="100ms", help="how long istiod waits for more changes; Istio's default is 100ms"
     )
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         ensure_control_plane()

@@ -95,7 +95,8 @@ def _begin(rig: Rig) -> Caller:
         {"kind": "Service", "metadata": {"name": "reviews", "namespace": name}, "spec": {"ports": [PORT]}}
         for name in ("shop", "alice")
     ]
-    rig.apply([*spaces, *services])
+    metadata, spec = {"name": "defaults", "namespace": "shop"}, {"developers": [{"name": "bob"}]}
+    rig.apply([*spaces, *services, {"kind": "RoutingPolicy", "metadata": metadata, "spec": spec}])
     rig.plane.kubectl("apply", "-f", "-", input=POLICY.format("bob"))
     rig.settle()
     return rig.callers["shop"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ NEEDS = {
 """Program → the Debian package that has it."""
 
 
+@functools.cache
 def missing() -> list[str]:
     """Return what this machine lacks, each as a sentence; nothing when the mesh can run."""
     return list(_missing())
@@ -39,6 +41,12 @@ def _missing() -> Iterator[str]:
 
 def _works(*argv: str) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+def refusal(test: str) -> str:
+    """Return why a test cannot run here, and what it needs; empty where it can."""
+    lacking = missing()
+    return f"{test} needs istiod, Envoy, and network namespaces to run them in: {'; '.join(lacking)}" if lacking else ""
 
 
 def is_ci() -> bool:

@@ -27,6 +27,8 @@ CAPTURE = (
     *("-m", "REDIRECT", "-i", "*", "-b", "*", "-d", "15090,15021,15020"),
 )
 READY = "http://127.0.0.1:15021/healthz/ready"
+KEEPALIVE = {"keepalive_time": 2, "keepalive_interval": 1, "keepalive_probes": 2}
+"""How soon a bare Envoy notices that istiod is not there any more, in seconds and probes."""
 SIDECAR, GATEWAY = "sidecar", "router"
 
 
@@ -154,25 +156,10 @@ def _agent_settings(programs: Programs, pod: Pod, directory: Path) -> dict[str, 
 
 
 def _bare_bootstrap(pod: Pod) -> dict[str, Any]:
-    place = pod.place
     xds = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
-    http2 = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     internal = "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
     return {
-        "node": {
-            "id": f"sidecar~{place.ip}~{place.name}.{place.namespace}~{place.namespace}.svc.cluster.local",
-            "cluster": f"{place.name}.{place.namespace}",
-            "metadata": {
-                "NAMESPACE": place.namespace,
-                "CLUSTER_ID": "Kubernetes",
-                "SERVICE_ACCOUNT": "default",
-                "ISTIO_VERSION": istio_version(),
-                "INTERCEPTION_MODE": "NONE",
-                "INSTANCE_IPS": place.ip,
-                "LABELS": {"app": place.name},
-                "PROXY_CONFIG": {},
-            },
-        },
+        "node": _node(pod),
         "dynamic_resources": {
             "lds_config": xds,
             "cds_config": xds,
@@ -183,22 +170,7 @@ def _bare_bootstrap(pod: Pod) -> dict[str, Any]:
                 "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
             },
         },
-        "static_resources": {
-            "clusters": [
-                {
-                    "name": "xds-grpc",
-                    "type": "STATIC",
-                    "connect_timeout": "1s",
-                    "typed_extension_protocol_options": {
-                        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                            "@type": http2,
-                            "explicit_http_config": {"http2_protocol_options": {}},
-                        }
-                    },
-                    "load_assignment": _one_endpoint("xds-grpc", NODE, 15010),
-                }
-            ]
-        },
+        "static_resources": {"clusters": [_istiod_as_a_cluster()]},
         "bootstrap_extensions": [
             {"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": internal}},
         ],
@@ -206,6 +178,37 @@ def _bare_bootstrap(pod: Pod) -> dict[str, Any]:
     }
 
 
-def _one_endpoint(cluster: str, ip: str, port: int) -> dict[str, Any]:
-    address = {"socket_address": {"address": ip, "port_value": port}}
-    return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+def _node(pod: Pod) -> dict[str, Any]:
+    """Return who an Envoy says that it is: what istiod sends depends on it."""
+    place = pod.place
+    return {
+        "id": f"sidecar~{place.ip}~{place.name}.{place.namespace}~{place.namespace}.svc.cluster.local",
+        "cluster": f"{place.name}.{place.namespace}",
+        "metadata": {
+            "NAMESPACE": place.namespace,
+            "CLUSTER_ID": "Kubernetes",
+            "SERVICE_ACCOUNT": "default",
+            "ISTIO_VERSION": istio_version(),
+            "INTERCEPTION_MODE": "NONE",
+            "INSTANCE_IPS": place.ip,
+            "LABELS": {"app": place.name},
+            "PROXY_CONFIG": {},
+        },
+    }
+
+
+def _istiod_as_a_cluster() -> dict[str, Any]:
+    protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    http2 = {"@type": f"type.googleapis.com/{protocol}", "explicit_http_config": {"http2_protocol_options": {}}}
+    address = {"socket_address": {"address": NODE, "port_value": 15010}}
+    return {
+        "name": "xds-grpc",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "upstream_connection_options": {"tcp_keepalive": KEEPALIVE},
+        "typed_extension_protocol_options": {protocol: http2},
+        "load_assignment": {
+            "cluster_name": "xds-grpc",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }

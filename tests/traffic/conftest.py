@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from mesh.callers import Mode
 from mesh.cluster import identity
 from mesh.lines import Json
-from mesh.machine import is_ci, missing
+from mesh.machine import is_ci, refusal
 from mesh.programs import ensure_programs
 from mesh.requests import Answer
 from mesh.rig import Rig, running_rig
@@ -49,6 +50,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("rig", [Mode.FULL], indirect=True, scope="session", ids=[""])
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say of each test why it cannot run; in CI that is a failure."""
+    if refused := refusal(item.nodeid):
+        (pytest.fail if is_ci() else pytest.skip)(refused)
+
+
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """Leave out the dot of a row: its line in the table says more."""
     is_row = "test_tables.py::test_row" in report.nodeid and report.when == "call" and report.passed
@@ -58,14 +65,12 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 @pytest.fixture(scope="session")
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Start a rig; what is missing is built first, with its progress shown."""
-    lacking = missing()
-    if lacking:
-        message = f"{request.node.nodeid or 'a mesh test'} needs a mesh, which cannot run here: {'; '.join(lacking)}"
-        (pytest.fail if is_ci() else pytest.skip)(message)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         ensure_programs()
+    started = time.monotonic()
     with running_rig(Mode.SMALL if request.param == FRESH else request.param) as running:
         running.callers.ensure(CALLERS[:1] if request.param == FRESH else CALLERS)
+        print_row(request.config, f"  a mesh ({request.param}) is up after {time.monotonic() - started:.1f} s")
         yield running
         log = running.operator.log.read_text()
         assert "bug:" not in log, log

@@ -29,11 +29,11 @@ def test_a_change_that_does_not_reach_envoy_is_stale(rig: Rig) -> None:
     try:
         rig.apply([policy("defaults", developers=developers("bob"))])
         with pytest.raises(StaleConfigurationError, match="does not have the cluster's present configuration"):
-            rig.settle(seconds=10)
+            rig.settle(seconds=6)
         assert rig.ask(TO_ALICE).who == "reviews.alice"
     finally:
         hold_back("--delete")
-    rig.settle()
+    rig.settle(seconds=60)  # Envoy waits longer after each time that it could not connect
     assert rig.ask(TO_ALICE).who == "reviews.shop"
 
 

@@ -19,7 +19,7 @@ from traffic.conftest import CALLERS, print_row
 from traffic.objects import developers, endpoints, namespaces, policy, service
 
 REQUESTS, EDITS, CHANGES = 10_000, 50, 50
-PAUSE = 0.004
+PAUSE = 0.008
 LONGEST = 420.0
 HEADERS = ("x-developer", "x-sandbox")
 IGNORE = {"virtualservice-operator.dev/ignore": "true"}
