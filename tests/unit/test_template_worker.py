@@ -30,7 +30,7 @@ def job(text: str, digest: str | None = None) -> dict[str, Any]:
 
 def odd(do: str) -> dict[str, Any]:
     """Return a job for the odd worker, which does what it is told instead of rendering."""
-    return {"digest": do, "sources": {}, "do": do}
+    return {"digest": do, "do": do}
 
 
 @pytest.fixture
