@@ -191,9 +191,12 @@ class Snapshot:
 
     def put_verdict(self, policy: Key, verdict: Verdict | None) -> None:
         """Enter what was found about a policy's template; None where that is to be found anew."""
-        if verdict is None:
-            self._verdicts.pop(policy, None)
-        else:
+        self._verdicts = {
+            key: known
+            for key, known in self._verdicts.items()
+            if key != policy and key.name in self._policies.get(key.namespace, {})
+        }
+        if verdict is not None:
             self._verdicts[policy] = verdict
         self._resolved.pop(policy, None)
         self._forget_reach()

@@ -31,6 +31,8 @@ _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 5.0
 # Fewer than the worker keeps compiled (render.py), in the same order: what we take for loaded is.
 _REMEMBERED: Final = 100
+# Characters; as bytes of JSON it stays below what the worker takes as one message.
+_BATCH_SIZE: Final = 1024 * 1024
 COMMAND: Final = (sys.executable, "-I", "-m", "virtualservice_operator.templates.worker")
 
 Job = Mapping[str, Any]
@@ -92,7 +94,7 @@ class Worker:
             if child is None:
                 told.extend(Told(None, Ended.UNAVAILABLE) for _ in range(len(jobs) - len(told)))
                 break
-            told.extend(self._run_batch(child, jobs[len(told) :]))
+            told.extend(self._run_batch(child, _batch(jobs[len(told) :])))
         return told
 
     def close(self) -> None:
@@ -260,6 +262,16 @@ class _Child:
                 raise wire.Broken(f"it took more than {cpu_words if cpu_left <= 0 else f'{LONGEST_WAIT:.0f} s'}")
             if _poll(self._output, select.POLLIN, left):
                 return
+
+
+def _batch(jobs: Sequence[Job]) -> Sequence[Job]:
+    """Return as many of the first jobs as fit into one message; one at least."""
+    size = 0
+    for count, job in enumerate(jobs):
+        size += len(job.get("variables", "")) + sum(map(len, job.get("sources", {}).values()))
+        if count and size > _BATCH_SIZE:
+            return jobs[:count]
+    return jobs
 
 
 def _poll(descriptor: int, event: int, seconds: float) -> bool:
