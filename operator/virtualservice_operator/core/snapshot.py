@@ -107,9 +107,9 @@ class Snapshot:
         return tuple(policy for policy in self.policies(namespace) if policy.rejection is None)
 
     def decides_missing(self, namespace: str) -> bool:
-        """Tell whether some policy of a namespace says what happens where there is no copy."""
+        """Tell whether some policy of a namespace says what happens where there is no copy; a template may."""
         specs = (policy.spec for policy in self.accepted(namespace))
-        return any(spec.copies is not None or spec.placeholder is not None for spec in specs)
+        return any(block is not None for spec in specs for block in (spec.copies, spec.placeholder, spec.template))
 
     def policy_namespaces_reaching(self, namespace: str) -> frozenset[str]:
         """Return the namespaces whose accepted policies reach a developer's namespace."""
