@@ -85,8 +85,9 @@ class Templates:
         Errors: `NoWorker`.
         """
         self._wanted.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._looked.wait(), _SCHEMA_WAIT)
+        if not self._looked.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._looked.wait(), _SCHEMA_WAIT)
         lane = self._slow if any(self._shared.is_slow(render.policy.namespace) for render in needs) else self._quick
         loop = asyncio.get_running_loop()
         results = await loop.run_in_executor(lane.thread, lane.renderer.render, needs)
