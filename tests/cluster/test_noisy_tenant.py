@@ -45,7 +45,8 @@ def noise(world: World) -> Iterator[list[int]]:
     def edit() -> None:
         while not over.is_set():
             try:
-                world.policy("noisy", "noisy", template={"virtualService": NOISE[edits[0] % len(NOISE)]})
+                text = NOISE[edits[0] % len(NOISE)]
+                world.policy("noisy", "noisy", developers=[], template={"virtualService": text})
                 edits[0] += 1
             except ApiError:
                 time.sleep(0.1)
