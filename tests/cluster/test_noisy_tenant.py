@@ -1,14 +1,15 @@
 """
 S04: one tenant sends hostile templates in a loop; what do the others notice of it?
 
-The ratio of the others' times from event to write, with and without the noise, is printed, and bounded only against
-disaster: machines that run tests have other things to do.
+The others' times from event to write are printed: in quiet, beside a tenant who edits harmless templates as fast as it can,
+and beside one whose templates are hostile. They are bounded only against disaster: machines that run tests have other
+things to do.
 """
 
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -19,7 +20,7 @@ from controlplane.errors import ApiError
 from hostile.battery import ATTACKS
 
 TENANTS = 5
-ROUNDS = 6
+ROUNDS = 5
 NOISE = [
     attack.text for attack in ATTACKS if attack.after in ("cpu", "output", "compile") and len(attack.text) < 30_000
 ]
@@ -38,14 +39,15 @@ def round_of_all(world: World, number: int) -> list[float]:
 
 
 @contextmanager
-def noise(world: World) -> Iterator[list[int]]:
+def noise(world: World, texts: Sequence[str]) -> Iterator[list[int]]:
     """Edit the noisy tenant's policy as fast as the API server takes it."""
     over, edits = threading.Event(), [0]
 
     def edit() -> None:
         while not over.is_set():
             try:
-                world.policy("noisy", "noisy", template={"virtualService": NOISE[edits[0] % len(NOISE)]})
+                text = f"{texts[edits[0] % len(texts)]}{{# {edits[0]} #}}"
+                world.policy("noisy", "noisy", developers=[], template={"virtualService": text})
                 edits[0] += 1
             except ApiError:
                 time.sleep(0.1)
@@ -68,20 +70,24 @@ def test_a_noisy_tenant_costs_the_others_little(world: World, capsys: pytest.Cap
         world.policy("p", f"tenant{tenant}", **template(world, HEALTH))
         world.wait_ready("p", f"tenant{tenant}")
     round_of_all(world, 0)
-    quiet, loud, edits = [], [], 0
-    for number in range(1, 1 + 2 * ROUNDS, 2):
+    quiet, busy, loud, edits = [], [], [], [0, 0]
+    for number in range(1, 1 + 3 * ROUNDS, 3):
         quiet += round_of_all(world, number)
-        with noise(world) as made:
-            loud += round_of_all(world, number + 1)
-        edits += made[0]
-    ratio = statistics.median(loud) / statistics.median(quiet)
+        with noise(world, [HEALTH]) as made:
+            busy += round_of_all(world, number + 1)
+        edits[0] += made[0]
+        with noise(world, NOISE) as made:
+            loud += round_of_all(world, number + 2)
+        edits[1] += made[0]
+    without, harmless, hostile = (statistics.median(found) for found in (quiet, busy, loud))
     with capsys.disabled():
         print(
-            f"\nevent to write of {TENANTS} tenants: {statistics.median(quiet) * 1000:.0f} ms in quiet, "
-            f"{statistics.median(loud) * 1000:.0f} ms beside {edits} hostile edits; ratio {ratio:.2f}"
+            f"\nevent to write of {TENANTS} tenants: {without * 1000:.0f} ms in quiet, {harmless * 1000:.0f} ms beside "
+            f"{edits[0]} harmless edits, {hostile * 1000:.0f} ms beside {edits[1]} hostile ones; "
+            f"ratio {hostile / without:.2f} to quiet, {hostile / harmless:.2f} to harmless edits"
         )
-    assert edits > 0
-    assert ratio < 10
+    assert min(edits) > 0
+    assert hostile < 10 * without
     eventually(
         "the noisy one is told",
         lambda: world.condition("noisy", "noisy", "Accepted") == ("False", "InvalidTemplate"),

@@ -117,7 +117,7 @@ def event_reasons(world: World) -> set[str]:
 
 def test_a_broken_template_without_any_service_is_said_too(world: World) -> None:
     world.namespace("shop")
-    world.policy("lonely", "shop", template={"virtualService": "{% if %}"})
+    world.policy("lonely", "shop", developers=[], template={"virtualService": "{% if %}"})
     world.wait_condition("lonely", "shop", "Accepted", ("False", "InvalidTemplate"))
 
 

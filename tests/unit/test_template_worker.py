@@ -30,7 +30,7 @@ def job(text: str, digest: str | None = None) -> dict[str, Any]:
 
 def odd(do: str) -> dict[str, Any]:
     """Return a job for the odd worker, which does what it is told instead of rendering."""
-    return {"digest": do, "sources": {}, "do": do}
+    return {"digest": do, "do": do}
 
 
 @pytest.fixture
@@ -78,6 +78,16 @@ def test_more_sets_of_texts_than_it_keeps_are_sent_again(worker: Worker) -> None
     jobs = [job(f"a: {number}", str(number)) for number in range(300)]
     for _ in range(2):
         assert answers(worker.run(jobs)) == [{"a": number} for number in range(300)]
+
+
+def test_jobs_that_are_too_much_for_one_message_go_in_several(worker: Worker) -> None:
+    large = {
+        **job("a: {{ ServiceName }}"),
+        "variables": json.dumps({"ServiceName": "x" * 200_000, "ClusterDomain": "c"}),
+    }
+    told = worker.run([large] * 60)
+    assert [item.answer["ok"] for item in told] == [True] * 60
+    assert worker.kills == 0
 
 
 def test_it_is_locked_or_says_why_not(worker: Worker, said: list[str]) -> None:

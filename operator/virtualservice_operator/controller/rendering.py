@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 _VIRTUAL_SERVICES: Final = f"virtualservices.{names.ISTIO_GROUP}"
 # So long is waited for the schema of the installed Istio before the first template is rendered without it.
 _SCHEMA_WAIT: Final = 10.0
+# Templates that take long give way to everything else on the machine.
+_SLOW_NICE: Final = 10
 
 
 class NoWorker(Exception):  # noqa: N818 - it says what happened
@@ -44,8 +46,8 @@ class NoWorker(Exception):  # noqa: N818 - it says what happened
 class _Lane:
     """A worker, and the thread that waits for it. It is started when it is needed."""
 
-    def __init__(self, observe: Observer, shared: Shared) -> None:
-        self.worker: Final = Worker(log=logger.warning)
+    def __init__(self, observe: Observer, shared: Shared, nice: int) -> None:
+        self.worker: Final = Worker(log=logger.warning, nice=nice)
         self.renderer: Final = Renderer(self.worker, observe, shared)
         self.thread: Final = ThreadPoolExecutor(1, thread_name_prefix="templates")
 
@@ -66,7 +68,7 @@ class Templates:
         self._store = store
         self._metrics = metrics
         self._shared = Shared()
-        self._quick, self._slow = (_Lane(self._observe, self._shared) for _ in range(2))
+        self._quick, self._slow = (_Lane(self._observe, self._shared, nice) for nice in (0, _SLOW_NICE))
         self._starts = 0
         self._wanted, self._looked = asyncio.Event(), asyncio.Event()
         self._trouble, self._schema = "", ""
@@ -83,8 +85,9 @@ class Templates:
         Errors: `NoWorker`.
         """
         self._wanted.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._looked.wait(), _SCHEMA_WAIT)
+        if not self._looked.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._looked.wait(), _SCHEMA_WAIT)
         lane = self._slow if any(self._shared.is_slow(render.policy.namespace) for render in needs) else self._quick
         loop = asyncio.get_running_loop()
         results = await loop.run_in_executor(lane.thread, lane.renderer.render, needs)

@@ -29,12 +29,13 @@ from virtualservice_operator.core.copies import choose_copies
 from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict
 from virtualservice_operator.core.foresee import foresee
+from virtualservice_operator.core.frozen import find_freezers, frozen_by, named_policies
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.output import check_draft
 from virtualservice_operator.core.ownership import differs, digest, outranks, stamp
 from virtualservice_operator.core.placeholders import Placement, placeholder_changes
 from virtualservice_operator.core.precedence import in_precedence
-from virtualservice_operator.core.resolution import ResolvedPolicy, permits
+from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.routes import write_rules
 from virtualservice_operator.core.selection import governs, skip_finding
 from virtualservice_operator.core.snapshot import Case, Snapshot, virtual_service_key
@@ -57,7 +58,7 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Render
     observed = snapshot.virtual_service(virtual_service_key(key))
     concerned = _concerned(snapshot, service) if service is not None else ()
     governing = tuple(policy for policy in concerned if policy.is_in_force)
-    named = tuple(_named_policies(snapshot, observed))
+    named = tuple(named_policies(snapshot, observed))
     if any(policy.policy.departing for policy in (*governing, *named)):
         return ServicePlan(key, waiting=True)
     unchecked = {policy.policy.key: policy for policy in (*concerned, *named) if policy.unchecked}
@@ -101,16 +102,6 @@ def _concerned(snapshot: Snapshot, service: Service) -> tuple[ResolvedPolicy, ..
     return tuple(policy for policy in snapshot.accepted(service.key.namespace) if governs(policy.spec, service))
 
 
-def _named_policies(snapshot: Snapshot, observed: VirtualService | None) -> Iterator[ResolvedPolicy]:
-    """Yield the existing policies that contributed to a VirtualService of ours, by its annotation."""
-    if observed is None or not observed.marked:
-        return
-    for name in (observed.policies or "").split(","):
-        policy = snapshot.policy(Key(observed.key.namespace, name))
-        if policy is not None:
-            yield policy
-
-
 def _plan_wanted(
     case: Case, governing: tuple[ResolvedPolicy, ...], refused: tuple[ResolvedPolicy, ...] = ()
 ) -> ServicePlan:
@@ -120,7 +111,7 @@ def _plan_wanted(
     `refused` are those whose template comes to nothing here: for this Service they count as not accepted.
     """
     snapshot, key, service, observed = case.snapshot, case.key, case.service, case.observed
-    freezers = _freezers(snapshot, observed, refused)
+    freezers = find_freezers(snapshot, observed, refused)
     if service is not None and (governing or freezers):
         claimed = _claimed_by_others(snapshot, service, observed, (*governing, *freezers))
         if claimed is not None:
@@ -253,54 +244,16 @@ def _released(key: Key, observed: VirtualService, governing: Sequence[ResolvedPo
 # ---- frozen, skipped, orphaned
 
 
-def _freezers(
-    snapshot: Snapshot, observed: VirtualService | None, refused: Sequence[ResolvedPolicy]
-) -> tuple[ResolvedPolicy, ...]:
-    """
-    Return the policies that contributed to what stands in the cluster and are not accepted by now, or suspended.
-
-    The last good state stays.
-
-    Safety first: what routes to a namespace that is denied by now, or has withdrawn its consent, is planned anew
-    without them.
-    """
-    if observed is None or not all(_may_stay(snapshot, observed, name) for name in observed.destinations):
-        return ()
-    instead = {policy.policy.key: policy for policy in refused}
-    named = (instead.get(policy.policy.key, policy) for policy in _named_policies(snapshot, observed))
-    return tuple(policy for policy in named if policy.freezes)
-
-
-def _may_stay(snapshot: Snapshot, observed: VirtualService, destination: str) -> bool:
-    """Tell whether a route to a namespace may stay as it is; one to a namespace that is gone harms nobody."""
-    own = observed.key.namespace
-    if destination == own or snapshot.settings.is_denied(destination):
-        return destination == own
-    namespace = snapshot.namespace(destination)
-    return namespace is None or permits(namespace, own, snapshot.settings)
-
-
 def _frozen(
     key: Key,
     observed: VirtualService | None,
     governing: Sequence[ResolvedPolicy],
     freezers: Sequence[ResolvedPolicy],
 ) -> ServicePlan:
-    plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, _frozen_by(freezers))
+    plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, frozen_by(freezers))
     name = observed.key.name if observed is not None else None
     entries = {p: replace(entry, virtual_service=name) for p, entry in plan.entries.items()}
     return replace(plan, entries=entries, placeholders=None)
-
-
-def _frozen_by(freezers: Sequence[ResolvedPolicy]) -> Finding:
-    """Return the finding; a policy that is not accepted is named before a suspended one: it has to be mended."""
-    rejected = [policy.policy.key.name for policy in freezers if policy.rejection is not None]
-    if rejected:
-        remedy = f"policy {', '.join(rejected)} is accepted again (mend or delete it)"
-        return Finding(Reason.POLICY_NOT_ACCEPTED, f"stays as it is until {remedy}")
-    listed = ", ".join(policy.policy.key.name for policy in freezers)
-    remedy = f"policy {listed} is in force again (set its mode to Enforce, or delete it)"
-    return Finding(Reason.POLICY_SUSPENDED, f"stays as it is until {remedy}")
 
 
 def _skipped(

@@ -107,9 +107,9 @@ class Snapshot:
         return tuple(policy for policy in self.policies(namespace) if policy.rejection is None)
 
     def decides_missing(self, namespace: str) -> bool:
-        """Tell whether some policy of a namespace says what happens where there is no copy."""
+        """Tell whether some policy of a namespace says what happens where there is no copy; a template may."""
         specs = (policy.spec for policy in self.accepted(namespace))
-        return any(spec.copies is not None or spec.placeholder is not None for spec in specs)
+        return any(block is not None for spec in specs for block in (spec.copies, spec.placeholder, spec.template))
 
     def policy_namespaces_reaching(self, namespace: str) -> frozenset[str]:
         """Return the namespaces whose accepted policies reach a developer's namespace."""
@@ -191,9 +191,12 @@ class Snapshot:
 
     def put_verdict(self, policy: Key, verdict: Verdict | None) -> None:
         """Enter what was found about a policy's template; None where that is to be found anew."""
-        if verdict is None:
-            self._verdicts.pop(policy, None)
-        else:
+        self._verdicts = {
+            key: known
+            for key, known in self._verdicts.items()
+            if key != policy and key.name in self._policies.get(key.namespace, {})
+        }
+        if verdict is not None:
             self._verdicts[policy] = verdict
         self._resolved.pop(policy, None)
         self._forget_reach()

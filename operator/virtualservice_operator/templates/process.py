@@ -21,6 +21,8 @@ from typing import Any, Final
 from virtualservice_operator.templates import wire
 
 DEADLINE: Final = 0.25
+# For a job that brings texts which are not compiled yet; what they may cost is bounded by their size (syntax.py).
+COMPILE_DEADLINE: Final = 0.75
 LONGEST_WAIT: Final = 5.0
 START_WAIT: Final = 30.0
 _LIFE: Final = 300.0
@@ -29,6 +31,8 @@ _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 5.0
 # Fewer than the worker keeps compiled (render.py), in the same order: what we take for loaded is.
 _REMEMBERED: Final = 100
+# Characters; as bytes of JSON it stays below what the worker takes as one message.
+_BATCH_SIZE: Final = 1024 * 1024
 COMMAND: Final = (sys.executable, "-I", "-m", "virtualservice_operator.templates.worker")
 
 Job = Mapping[str, Any]
@@ -51,12 +55,19 @@ class Told:
 
 
 class Worker:
-    """One child process at a time. `log` hears what an operator should know. Not for several threads at once."""
+    """
+    One child process at a time. Not for several threads at once.
 
-    def __init__(self, command: Sequence[str] = COMMAND, *, log: Callable[[str], None] | None = None) -> None:
+    `log` hears what an operator should know; `nice`: by how much the child gives way to other processes.
+    """
+
+    def __init__(
+        self, command: Sequence[str] = COMMAND, *, log: Callable[[str], None] | None = None, nice: int = 0
+    ) -> None:
         self.starts = 0
         self.kills = 0
         self._command = tuple(command)
+        self._nice = nice
         self._log = log or (lambda _: None)
         self._child: _Child | None = None
         self._loaded: OrderedDict[str, None] = OrderedDict()
@@ -83,7 +94,7 @@ class Worker:
             if child is None:
                 told.extend(Told(None, Ended.UNAVAILABLE) for _ in range(len(jobs) - len(told)))
                 break
-            told.extend(self._run_batch(child, jobs[len(told) :]))
+            told.extend(self._run_batch(child, _batch(jobs[len(told) :])))
         return told
 
     def close(self) -> None:
@@ -102,9 +113,10 @@ class Worker:
         """Yield what came of jobs, up to the first that ends the child."""
         started = time.monotonic()
         try:
-            child.send(list(self._slim(jobs)))
-            for _ in jobs:
-                answer = child.receive()
+            sent = list(self._slim(jobs))
+            child.send(sent)
+            for job in sent:
+                answer = child.receive(COMPILE_DEADLINE if "sources" in job else DEADLINE)
                 yield Told(answer, None, time.monotonic() - started)
                 started = time.monotonic()
         except (OSError, wire.Broken) as error:
@@ -133,7 +145,7 @@ class Worker:
         if self._closed or now < self._not_before:
             return None
         try:
-            child = _Child(self._command)
+            child = _Child(self._command, self._nice)
             unlocked = child.greeting()
         except (OSError, wire.Broken) as error:
             self._fails += 1
@@ -158,11 +170,13 @@ class Worker:
 class _Child:
     """A started child, and what of its output was not taken yet."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], nice: int) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd="/"
         )
         self.pid = self._process.pid
+        if nice:
+            os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
         self._pending = bytearray()
         os.set_blocking(self._input, False)
 
@@ -193,9 +207,9 @@ class _Child:
                 if not _poll(self._input, select.POLLOUT, deadline - time.monotonic()):
                     raise wire.Broken("it takes no jobs") from None
 
-    def receive(self) -> Any:
-        """Return the next answer. Errors: `Broken` where it takes too long, or the child has ended."""
-        return self._message(DEADLINE, LONGEST_WAIT)
+    def receive(self, cpu: float) -> Any:
+        """Return the next answer. Errors: `Broken` where it takes so much CPU time, or too long, or the child has ended."""
+        return self._message(cpu, LONGEST_WAIT)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that the child has used."""
@@ -215,7 +229,7 @@ class _Child:
     def _message(self, cpu: float, wait: float) -> Any:
         begun, used = time.monotonic(), self.cpu_seconds()
         while (body := self._take()) is None:
-            self._await_output(begun + wait, used + cpu)
+            self._await_output(begun + wait, used + cpu, f"{cpu * 1000:.0f} ms of CPU time")
             part = os.read(self._output, 1 << 20)
             if not part:
                 raise wire.Broken("it has ended")
@@ -239,16 +253,25 @@ class _Child:
         del self._pending[:end]
         return body
 
-    def _await_output(self, until: float, cpu_until: float) -> None:
+    def _await_output(self, until: float, cpu_until: float, cpu_words: str) -> None:
         """Return when there is something to read. Errors: `Broken` when its time is over."""
         while True:
             cpu_left, wait_left = cpu_until - self.cpu_seconds(), until - time.monotonic()
             left = min(cpu_left, wait_left)
             if left <= 0:
-                kind = f"{DEADLINE * 1000:.0f} ms of CPU time" if cpu_left <= 0 else f"{LONGEST_WAIT:.0f} s"
-                raise wire.Broken(f"it took more than {kind}")
+                raise wire.Broken(f"it took more than {cpu_words if cpu_left <= 0 else f'{LONGEST_WAIT:.0f} s'}")
             if _poll(self._output, select.POLLIN, left):
                 return
+
+
+def _batch(jobs: Sequence[Job]) -> Sequence[Job]:
+    """Return as many of the first jobs as fit into one message; one at least."""
+    size = 0
+    for count, job in enumerate(jobs):
+        size += len(job.get("variables", "")) + sum(map(len, job.get("sources", {}).values()))
+        if count and size > _BATCH_SIZE:
+            return jobs[:count]
+    return jobs
 
 
 def _poll(descriptor: int, event: int, seconds: float) -> bool:

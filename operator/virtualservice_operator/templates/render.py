@@ -16,10 +16,12 @@ from jinja2.exceptions import TemplateNotFound, TemplateRuntimeError
 from jinja2.runtime import Context
 
 from virtualservice_operator.templates import base, guard, syntax
-from virtualservice_operator.templates.environment import HardenedEnvironment, Rendering
+from virtualservice_operator.templates.environment import HardenedEnvironment
 from virtualservice_operator.templates.guard import Loaded, Unacceptable
 from virtualservice_operator.templates.helpers import HELPERS, Arguments, Helper, Keywords
 from virtualservice_operator.templates.marks import refuse_marks
+from virtualservice_operator.templates.rendering import Rendering
+from virtualservice_operator.templates.rewrite import rewrite
 from virtualservice_operator.templates.syntax import Forbidden
 from virtualservice_operator.templates.values import Refused
 
@@ -139,7 +141,7 @@ class Renderer:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SyntaxWarning)  # Python's opinion of `1[0]` is nobody's business here
-                code = self._environment.compile(syntax.rewrite(tree, name), full)
+                code = self._environment.compile(rewrite(tree, name), full)
         except TemplateSyntaxError as error:
             raise Forbidden(name, error.lineno, _syntax(error)) from None
         except (SyntaxError, RecursionError, ValueError, OverflowError) as error:
