@@ -77,7 +77,7 @@ verify: $(READY) ## Prove that what is generated is what is committed.
 
 .PHONY: failover
 failover: $(READY) ## Kill the leader and ask it to stop, twenty times each, under changes (about 15 minutes); RUNS=20.
-	@FAILOVER_RUNS=$(or $(RUNS),20) $(BIN)/python -m pytest -q -p no:randomly -rP tests/cluster/test_leader.py -k takes_over $(ARGS)
+	@FAILOVER_RUNS=$(or $(RUNS),20) $(BIN)/python -m pytest -q -p no:randomly -rP tests/cluster/test_leader.py -k "takes_over_from" $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## Count and time against a bare client; N=1000 Services.

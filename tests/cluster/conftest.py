@@ -13,7 +13,7 @@ from operator_process import OperatorProcess
 ACCOUNT = ("virtualservice-operator", "virtualservice-operator")
 USER = "system:serviceaccount:virtualservice-operator:virtualservice-operator"
 # All that our account ever writes; a Service only where it is a placeholder (test_placeholders).
-WRITTEN = {("virtualservices", ""), ("routingpolicies", "status"), ("events", ""), ("services", "")}
+WRITTEN = {("virtualservices", ""), ("routingpolicies", "status"), ("events", ""), ("services", ""), ("leases", "")}
 # A deleted policy's grace is five seconds; here it is short, and test_policies has one test with the real length.
 FLAGS = ("--policy-delete-grace", "0.2", "--policy-list", "1", "--placeholder-delay", "1")
 

@@ -192,6 +192,14 @@ class Changes:
         assert sorted(item["metadata"]["name"] for item in self._world.plane.request("GET", path)["items"]) == names
         self._world.wait_ready("defaults", "shop")
 
+    def remove(self) -> None:
+        """Take everything away again."""
+        plane = self._world.plane
+        plane.request("DELETE", f"/api/v1/namespaces/{self.namespace}/services")
+        self._world.delete_policy("defaults", "shop")
+        path = f"/apis/networking.istio.io/v1/namespaces/{self.namespace}/virtualservices"
+        eventually("all is gone", lambda: not plane.request("GET", path)["items"])
+
     def _stop_now(self) -> None:
         self._stop.set()
         if self._thread.ident is not None:

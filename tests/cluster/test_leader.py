@@ -69,22 +69,22 @@ def takes_over(judge: Judge, since: datetime) -> tuple[float, float]:
     return found
 
 
-def fail_over(replicas: Replicas, world: World, end: Callable[[OperatorProcess], Any]) -> list[tuple[float, float]]:
+def fail_over(replicas: Replicas, end: Callable[[OperatorProcess], Any]) -> list[tuple[float, float]]:
     """End the leader again and again, under ten changes a second, with the times that users get."""
     found = []
     replicas.start(*TRIO)
     replicas.wait_ready()
-    with Changes(world, replicas.judge) as changes:
-        for _ in range(RUNS):
-            since = datetime.now(UTC)
-            leader = eventually("one leads", lambda: replicas.holder)
-            wait_until_it_writes(replicas, leader, since)
+    for _ in range(RUNS):
+        leader = eventually("one leads", lambda: replicas.holder)
+        with Changes(World.new(replicas.plane), replicas.judge) as changes:
+            wait_until_it_writes(replicas, leader, datetime.now(UTC))
             since = datetime.now(UTC)
             end(replicas[leader])
             found.append(takes_over(replicas.judge, since))
-            replicas[leader].start()
-            replicas[leader].wait_ready()
-        changes.finish()
+            changes.finish()
+            changes.remove()
+        replicas[leader].start()
+        replicas[leader].wait_ready()
     assert replicas.judge.strays() == [], replicas.logs()
     return found
 
@@ -104,19 +104,17 @@ def report(what: str, found: list[tuple[float, float]], bound: float) -> None:
         assert wrote[-1] <= bound
 
 
-def test_another_takes_over_from_a_leader_that_is_killed(plane: ControlPlane, tmp_path: Path, world: World) -> None:
+def test_another_takes_over_from_a_leader_that_is_killed(plane: ControlPlane, tmp_path: Path) -> None:
     with Replicas(plane, tmp_path) as replicas:
-        report("kill -9", fail_over(replicas, world, OperatorProcess.kill), 17)
+        report("kill -9", fail_over(replicas, OperatorProcess.kill), 17)
 
 
-def test_another_takes_over_from_a_leader_that_is_asked_to_stop(
-    plane: ControlPlane, tmp_path: Path, world: World
-) -> None:
+def test_another_takes_over_from_a_leader_that_is_asked_to_stop(plane: ControlPlane, tmp_path: Path) -> None:
     def stop(process: OperatorProcess) -> None:
         assert process.terminate(10) == 0
 
     with Replicas(plane, tmp_path) as replicas:
-        report("SIGTERM", fail_over(replicas, world, stop), 2)
+        report("SIGTERM", fail_over(replicas, stop), 2)
 
 
 def test_all_replicas_are_ready_and_one_of_them_writes(replicas: Replicas, world: World) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 from virtualservice_operator.core.lease import Candidate, LeaseRecord, LeaseTiming, Term
 from virtualservice_operator.core.objects import Key
 from virtualservice_operator.kube.client import KubeClient
-from virtualservice_operator.kube.errors import ApiError, KubeError, NotLeader
+from virtualservice_operator.kube.errors import ApiError, KubeError, NotLeader, asked_wait
 from virtualservice_operator.kube.lease_object import LeaseObject, Sight
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class Elector:
         self._news = asyncio.Event()
         self._turn = asyncio.Event()
         self._limits: set[asyncio.Timeout] = set()
+        self._quiet_until = -math.inf
         self._is_leaving = False
 
     @property
@@ -102,7 +103,7 @@ class Elector:
             if self._candidate.next_try() <= clock():
                 await self._write()
         except KubeError as error:
-            self._report(error)
+            self._fail(error)
 
     async def run(self, wait_fit: Callable[[], Awaitable[None]]) -> None:
         """Follow the Lease, and take and renew it, until cancelled. Who does not hold it yet waits to be fit to lead."""
@@ -148,13 +149,14 @@ class Elector:
     async def _follow(self) -> None:
         """Watch the Lease for ever; where that does not work, look at it as often as it is renewed."""
         while True:
+            await self._be_quiet()
             try:
                 await self._look()
                 async with aclosing(self._lease.watch(self._version)) as sights:
                     async for sight in sights:
                         self._see(sight)
             except KubeError as error:
-                self._report(error)
+                self._fail(error)
                 await asyncio.sleep(self._election.timing.retry)
 
     async def _look(self) -> None:
@@ -182,10 +184,19 @@ class Elector:
             if left > 0:
                 await _wait(self._news, left)
                 continue
+            await self._be_quiet()
             try:
                 await self._write()
             except KubeError as error:
-                self._report(error)
+                self._fail(error)
+
+    def _fail(self, error: KubeError) -> None:
+        self._quiet_until = clock() + (asked_wait(error) or 0.0)
+        self._report(error)
+
+    async def _be_quiet(self) -> None:
+        """Wait for as long as the API server has asked us to, be the Lease lost by that: it has more than enough to do."""
+        await asyncio.sleep(max(0.0, self._quiet_until - clock()))
 
     async def _write(self) -> None:
         """Take or renew it; where somebody was faster, see who."""
