@@ -127,6 +127,10 @@ class Metrics:
             "policy_placeholders", "Pairs of a Service and a developer for which a placeholder stands", *_POLICY
         )
         self.policy_conflicted = self._gauge("policy_conflicted", "1 while a policy is Conflicted", *_POLICY)
+        self._policy_gauges = (
+            *(self.policy_ready, self.policy_conflicted),
+            *(self.policy_routes, self.policy_placeholders),
+        )
 
     def _add_templates(self) -> None:
         self.template_renders = self._counter(
@@ -164,10 +168,15 @@ class Metrics:
 
     def forget_policy(self, policy: Key) -> None:
         """Take a policy's series away."""
-        for gauge in (self.policy_ready, self.policy_conflicted, self.policy_routes, self.policy_placeholders):
+        for gauge in self._policy_gauges:
             gauge.remove(*policy)
         for state in _STATES:
             self.policy_services.remove(*policy, state)
+
+    def forget_policies(self) -> None:
+        """Take all policies' series away: from now on another process tells how they stand."""
+        for gauge in (*self._policy_gauges, self.policy_services):
+            gauge.clear()
 
     # ---- making
 
