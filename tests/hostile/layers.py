@@ -134,7 +134,7 @@ class PlainWorker:
         before, used, cpu = forget_peak(), time.process_time(), self._cpu()
         (told,) = self.worker.run([self._job(attack.text, attack.includes, values(attack))])
         own = time.process_time() - used
-        seconds = own + (process.DEADLINE if told.ended is Ended.KILLED else max(0.0, self._cpu() - cpu))
+        seconds = own + (process.COMPILE_DEADLINE if told.ended is Ended.KILLED else max(0.0, self._cpu() - cpu))
         if told.ended is Ended.KILLED:
             return Trial("killed", seconds, peak() - before)
         stopped = "" if told.answer["ok"] else told.answer["message"]
