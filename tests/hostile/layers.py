@@ -1,5 +1,6 @@
 """Each layer tried on a template by itself, and all together: what came of it, and what it cost."""
 
+import itertools
 import json
 import sys
 import time
@@ -24,6 +25,7 @@ from virtualservice_operator.templates.render import Renderer as EnvironmentRend
 from virtualservice_operator.templates.renderer import Renderer
 
 PLAIN: Final = (sys.executable, "-I", str(Path(__file__).with_name("plain_worker.py")))
+_serial: Final = itertools.count()
 SERVICE: Final = Key("shop", "reviews")
 
 
@@ -132,7 +134,7 @@ class PlainWorker:
         before, used, cpu = forget_peak(), time.process_time(), self._cpu()
         (told,) = self.worker.run([self._job(attack.text, attack.includes, values(attack))])
         own = time.process_time() - used
-        seconds = own + (process.DEADLINE if told.ended is Ended.KILLED else max(0.0, self._cpu() - cpu))
+        seconds = own + (process.COMPILE_DEADLINE if told.ended is Ended.KILLED else max(0.0, self._cpu() - cpu))
         if told.ended is Ended.KILLED:
             return Trial("killed", seconds, peak() - before)
         stopped = "" if told.answer["ok"] else told.answer["message"]
@@ -140,7 +142,7 @@ class PlainWorker:
 
     def _job(self, text: str, includes: dict[str, str], variables: dict[str, Any]) -> Job:
         given = {"virtualService": text, **includes}
-        return {"digest": str(id(given)), "sources": given, "entry": "x", "variables": json.dumps(variables)}
+        return {"digest": str(next(_serial)), "sources": given, "entry": "x", "variables": json.dumps(variables)}
 
     def _cpu(self) -> float:
         child = self.worker._child

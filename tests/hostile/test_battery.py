@@ -9,7 +9,7 @@ from hostile import layers
 from hostile.battery import ATTACKS, Attack
 from hostile.layers import PlainWorker, Trial
 from rendered import RENDERER
-from virtualservice_operator.templates.process import DEADLINE
+from virtualservice_operator.templates.process import COMPILE_DEADLINE
 
 # Generous: the machine may have other work, and the first use of everything is in here too.
 MOST_SECONDS: Final = 0.3
@@ -95,7 +95,7 @@ def test_the_worker_alone_contains_it(
     told.setdefault("worker", []).append((attack, trial))
     assert CANARY not in trial.output
     assert "uid=" not in trial.output
-    assert trial.seconds < DEADLINE + MOST_SECONDS
+    assert trial.seconds < COMPILE_DEADLINE + MOST_SECONDS
     assert trial.memory < MOST_MEMORY
 
 
@@ -104,7 +104,7 @@ def test_the_guard_alone_stops_it(
     attack: Attack, plain: PlainWorker, told: dict[str, list[tuple[Attack, Trial]]]
 ) -> None:
     """It sees the text only: an annotation that was spliced into it looks like the author's own."""
-    output = plain(attack).output
+    output = plain(attack).output or attack.text  # plain Jinja may take too long for one of them
     trial = layers.by_guard(output)
     told.setdefault("guard", []).append((attack, trial))
     assert trial.stopped or "annotation" in attack.name
@@ -115,7 +115,9 @@ def test_the_guard_alone_stops_it(
 def test_the_rules_alone_stop_what_reaches_too_far(
     attack: Attack, plain: PlainWorker, told: dict[str, list[tuple[Attack, Trial]]]
 ) -> None:
-    data = layers.load_as_others_do(plain(attack).output[:100_000])
+    output = plain(attack).output
+    assert output or attack.after == "yaml"
+    data = layers.load_as_others_do(output[:100_000])
     trial = layers.by_rules(data)
     told.setdefault("rules", []).append((attack, trial))
     assert trial.stopped or attack.after == "yaml"
