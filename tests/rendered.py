@@ -14,7 +14,7 @@ RENDERER: Final = Renderer(Worker(log=print))
 atexit.register(RENDERER.close)
 
 
-def plan_rendered(snapshot: Snapshot, key: Key) -> ServicePlan:
-    """Return the plan for one Service, with what its templates come to."""
+def plan_rendered(snapshot: Snapshot, key: Key, now: float = 0.0) -> ServicePlan:
+    """Return the plan for one Service, with what its templates come to; `now` in seconds since 1970."""
     check_templates(snapshot, RENDERER)
-    return plan_offline(snapshot, key, RENDERER)
+    return plan_offline(snapshot, key, RENDERER, now)

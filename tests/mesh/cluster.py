@@ -9,9 +9,9 @@ from controlplane.errors import ApiError
 from controlplane.server import ControlPlane
 from controlplane.waiting import wait_for
 from mesh.lines import Json
+from rendered import plan_rendered
 from virtualservice_operator.core.objects import ClusterObject, Key, Service
 from virtualservice_operator.core.ownership import assigned_key
-from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.resolution import PlanSettings
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.kube.decode import DECODERS
@@ -131,7 +131,7 @@ class Cluster:
         snapshot = self.snapshot()
         places = {item.key for item in snapshot.all_of(Service)}
         places |= {assigned_key(item) for item in snapshot.all_virtual_services() if item.marked}
-        plans = (plan_service(snapshot, key, time.time()) for key in sorted(places))
+        plans = (plan_rendered(snapshot, key, time.time()) for key in sorted(places))
         changes = [f"{change.action} {change.target}: {change.why}" for plan in plans for change in plan.changes]
         unseen = [policy for policy in self._policies() if not _is_seen(policy)]
         return [*changes, *(f"status of policy {policy['metadata']['name']}" for policy in unseen)]
