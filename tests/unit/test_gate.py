@@ -254,3 +254,20 @@ def test_the_metrics_show_writes_and_circuits() -> None:
     assert bench.sample("circuit_state", **labels, namespace="shop") == 1
     bench.write("shop/d")
     assert b"circuit_state{" not in generate_latest(bench.metrics.registry)
+
+
+def test_when_reads_get_through_again_one_write_of_each_kind_may_try_at_once() -> None:
+    bench = Bench()
+    bench.fail("shop", FORBIDDEN)
+    assert bench.is_held("shop/d")
+    bench.gate.hope()
+    assert bench.queue.hurried == [None]
+    assert bench.write("shop/d", FORBIDDEN) is FORBIDDEN
+    assert bench.is_held("shop/e")
+
+
+def test_hope_comes_every_five_seconds_at_most() -> None:
+    bench = Bench()
+    for bench.now in (0.0, 1.0, 4.9, 5.0):
+        bench.gate.hope()
+    assert len(bench.queue.hurried) == 2

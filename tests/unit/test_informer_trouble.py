@@ -24,11 +24,13 @@ class Server:
     def __init__(self, script: Sequence[KubeError | None]) -> None:
         self._script = list(script)
         self.asked: list[str] = []
+        self.was_asked = asyncio.Event()
 
     def _answer(self, what: str) -> None:
         if not self._script:
             raise Enough
         self.asked.append(what)
+        self.was_asked.set()
         if (error := self._script.pop(0)) is not None:
             raise error
 
@@ -63,10 +65,10 @@ async def waits(monkeypatch: pytest.MonkeyPatch, script: Sequence[KubeError | No
     """Return how long it waited each time, and what it asked for."""
     noted: list[float] = []
 
-    async def note(seconds: float) -> None:
-        noted.append(seconds)
+    async def note(_: Informer, asked: float, delay: float) -> None:
+        noted.append(max(asked, delay))
 
-    monkeypatch.setattr(asyncio, "sleep", note)
+    monkeypatch.setattr(Informer, "_pause", note)
     server = Server(script)
     with pytest.raises(Enough):
         await Informer(server, Service, Nowhere(), Timing(first=1, most=30, refused=2)).run()
@@ -102,3 +104,27 @@ async def test_never_sooner_than_the_server_asks(monkeypatch: pytest.MonkeyPatch
 async def test_after_a_watch_ended(monkeypatch: pytest.MonkeyPatch, trouble: KubeError, then: str) -> None:
     _, asked = await waits(monkeypatch, [None, trouble, None])
     assert asked == ["list", "watch", then]
+
+
+async def test_others_who_got_through_end_its_wait() -> None:
+    server = Server([FORBIDDEN])
+    informer = Informer(server, Service, Nowhere(), Timing(first=3600, most=3600))
+    running = asyncio.create_task(informer.run())
+    await server.was_asked.wait()
+    await asyncio.sleep(0)  # it begins to wait
+    informer.hurry()
+    with pytest.raises(Enough):
+        await asyncio.wait_for(running, 60)
+
+
+async def test_a_wait_that_the_server_has_asked_for_is_not_ended() -> None:
+    busy = ApiError(429, "TooManyRequests", "later", retry_after=3600)
+    server = Server([busy])
+    informer = Informer(server, Service, Nowhere(), Timing(first=3600, most=3600))
+    running = asyncio.create_task(informer.run())
+    await server.was_asked.wait()
+    await asyncio.sleep(0)  # it begins to wait
+    informer.hurry()
+    _, pending = await asyncio.wait({running}, timeout=0.2)
+    assert pending == {running}
+    running.cancel()

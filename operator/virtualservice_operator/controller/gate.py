@@ -10,6 +10,7 @@ comes back by itself, and says so in the status. Nobody else waits for it (docs/
 """
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,8 @@ _REST: Final = 0.5
 # Who is held back comes back to ask again; all of a namespace together so often, and each at least so often.
 _ASK_EVERY: Final = 0.5
 _ASK_AT_LEAST: Final = 30.0
+# Where every other answer is an error, reads get through again and again.
+_HOPE_EVERY: Final = 5.0
 
 
 class Way(NamedTuple):
@@ -88,6 +91,7 @@ class WriteGate:
         self._troubles: dict[Way, tuple[Verdict, str]] = {}
         self._held: dict[Way, set[str]] = {}
         self._paused_until = 0.0
+        self._hoped = -math.inf
         metrics.circuits.read_from(self.states)
 
     def states(self) -> dict[Way, State]:
@@ -136,6 +140,16 @@ class WriteGate:
         self.metrics.writes.labels(way.kind, way.verb, "OK").inc()
         self._succeed(way)
         self._succeed(_SERVER)
+
+    def hope(self) -> None:
+        """Let what is held back try at once, one request of each kind: reads have got through again."""
+        now = self._clock()
+        if now - self._hoped < _HOPE_EVERY:
+            return
+        self._hoped = now
+        self._circuits = {way: circuit.hope(now) for way, circuit in self._circuits.items()}
+        for queue in self._queues:
+            queue.hurry(None)
 
     # ---- before
 

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -137,6 +138,7 @@ async def _start(settings: Settings, group: asyncio.TaskGroup, means: _Means) ->
     await _look_first(elector)
     duty = Duty(store, (keys, policies), metrics, (reconciler.forget, status.forget))
     informers = [Informer(client, kind, store, settings.timing, pulse) for kind in (Namespace, Service, VirtualService)]
+    store.recovered = partial(_hurry, gate, informers)
     stream = PolicyStream(client, settings.source, store, settings.policy_list_interval, pulse)
     services, statuses = reconciler.crew(), status.crew()
     workers = [
@@ -157,6 +159,13 @@ async def _start(settings: Settings, group: asyncio.TaskGroup, means: _Means) ->
         tuple(group.create_task(part) for part in others),
         group.create_task(elector.run(store.wait_synced)) if elector is not None else None,
     )
+
+
+def _hurry(gate: WriteGate, informers: Iterable[Informer]) -> None:
+    """Let everybody try again who waits: somebody has got through to the API server."""
+    gate.hope()
+    for informer in informers:
+        informer.hurry()
 
 
 async def _look_first(elector: Elector | None) -> None:

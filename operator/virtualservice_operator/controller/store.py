@@ -32,7 +32,11 @@ _GRANT: Final = "grant it: kubectl apply -k kustomize/base"
 
 
 class Store:
-    """The one place that changes the Snapshot. `touch` is told which keys may need work, `review` which policies."""
+    """
+    The one place that changes the Snapshot. `touch` is told which keys may need work, `review` which policies.
+
+    `recovered` hears that a kind can be listed and watched again, so that others need not wait any longer.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Store:
     ) -> None:
         self.snapshot: Final = Snapshot(settings)
         self._outages = outages or Outages()
+        self.recovered: Callable[[], None] = lambda: None
         self._touch = touch
         self._review = review
         self._grace = policy_delete_grace
@@ -184,6 +189,7 @@ class Store:
         else:
             del self._troubles[kind]
             logger.info("%s: lists and watches work again", kind.__name__)
+            self.recovered()
 
     def _take_missing_istio(self) -> None:
         """

@@ -88,3 +88,7 @@ class Circuit:
         """Return the circuit after a request that was broken off by ourselves: it says nothing."""
         probe = None if self.probe == name else self.probe
         return replace(self, probe=probe, running=self.running - 1)
+
+    def hope(self, now: float) -> "Circuit":
+        """Return the circuit as it is when others have got through: one may try at once."""
+        return replace(self, until=min(self.until, now))

@@ -157,6 +157,7 @@ class Informer:
         self._version: int | None = None
         self._failures = 0
         self._was_lost = False
+        self._hurry = asyncio.Event()
         self._list_due = 0.0
         self._fresh = FreshLists()
         self._round: asyncio.Timeout | None = None
@@ -247,8 +248,19 @@ class Informer:
         most = self._timing.refused if is_lost or is_missing_kind(error) else self._timing.most
         delay = min(self._timing.first * 2**self._failures, most)
         self._failures = min(self._failures + 1, 10)
-        asked = asked_wait(error) or 0.0
-        await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - only spreads load
+        await self._pause(asked_wait(error) or 0.0, delay * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads load
+
+    async def _pause(self, asked: float, delay: float) -> None:
+        """Wait as long as the server asks, and for our own delay unless `hurry` ends it."""
+        self._hurry.clear()
+        await asyncio.sleep(asked)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay - asked):
+                await self._hurry.wait()
+
+    def hurry(self) -> None:
+        """End a wait that nobody has asked for: others have got through to the server."""
+        self._hurry.set()
 
 
 def _is_expired(error: KubeError) -> bool:
