@@ -30,11 +30,15 @@ demo: $(READY) ## Show the operator at work on a control plane of its own; KEEP=
 
 .PHONY: test
 test: $(READY) ## Run all tests that need no container engine; those that wait for minutes are in make faults.
-	@$(BIN)/python -m pytest -m "not kind and not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not kind and not mesh and not slow" $(ARGS)
 
 .PHONY: faults
 faults: $(READY) ## Break everything around the operator and write what was measured into docs/reliability.md (about an hour).
 	@$(BIN)/python -m faults $(ARGS)
+
+.PHONY: traffic
+traffic: $(READY) ## Ask real Envoys: does each request go where the policy says? (as root; about 10 minutes the first time)
+	@$(BIN)/python -m pytest tests/traffic tests/mesh -m mesh -p no:randomly -q --no-header $(ARGS)
 
 .PHONY: image
 image: $(READY) ## Build the operator's image, virtualservice-operator:VERSION; without Docker, into build/.
@@ -51,11 +55,15 @@ check: $(READY) ## Format, lint, types, import contracts, generated files, pure 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory verify
-	@$(BIN)/python -m pytest -q -m "not controlplane and not kind and not slow" --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q -m "not controlplane and not kind and not mesh and not slow" --cov --cov-report=term --cov-fail-under=95
 
 .PHONY: properties
 properties: $(READY) ## Run the property tests over 100,000 random clusters (about 15 minutes).
 	@PROPERTY_EXAMPLES=15000 $(BIN)/python -m pytest -q tests/properties
+
+.PHONY: fuzz
+fuzz: $(READY) ## Render templates by chance for FUZZ=60 seconds, and keep the seeds of odd ones in tests/hostile/seeds.txt.
+	@$(BIN)/python -m hostile.fuzz --seconds $(or $(FUZZ),60)
 
 .PHONY: crd
 crd: $(READY) ## Write the CRD from the models.
@@ -78,6 +86,10 @@ bench: $(READY) ## Count and time against a bare client; N=1000 Services.
 .PHONY: dashboard
 dashboard: $(READY) ## Draw docs/dashboard.png from a real Prometheus' scrape of a real operator (about four minutes).
 	@$(BIN)/python -m monitoring picture
+
+.PHONY: latency
+latency: $(READY) ## Time from kubectl apply, and from a ready copy, to the first request that goes there (as root).
+	@$(BIN)/python -m mesh latency
 
 .PHONY: format
 format: $(READY) ## Format and mend what can be mended.

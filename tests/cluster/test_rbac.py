@@ -78,6 +78,8 @@ def test_who_may_edit_policies_was_bound_on_purpose(control_plane: ControlPlane,
 def test_every_right_is_used_and_no_other_is_asked_for(world: World) -> None:
     """By the audit log. `create` of VirtualServices does not show there: an apply that creates is audited as patch."""
     shop_with_alice(world, "reviews", "ratings")
+    world.policy("templated", "shop", priority=-1, developers=[], template={"virtualService": '{% extends "base" %}'})
+    world.wait_ready("templated", "shop")
     released = {"metadata": {"annotations": {"virtualservice-operator.dev/managed": "false"}}}
     world.edit_virtual_service("ratings", "shop", released)
     world.delete_service("reviews", "shop")

@@ -12,6 +12,7 @@ from virtualservice_operator.kube.decode import DECODERS
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples"
 VALID = sorted((SAMPLES / "valid").glob("*.yaml"))
+TEMPLATES = sorted((SAMPLES / "templates").glob("*.yaml"))
 QUICKSTART = sorted((SAMPLES / "quickstart").glob("*.yaml"))
 _REFUSED = "# refused: "
 _NOT_ACCEPTED = "# not accepted: "

@@ -75,7 +75,7 @@ def test_the_fields_of_the_spec_are_these() -> None:
     assert list(spec["properties"]) == [
         *("priority", "mode", "services", "developers", "developersFrom", "matches"),
         *("copies", "placeholder", "defaultRoute", "developerRoute", "exportTo"),
-        *("routedToHeader", "virtualServiceFor", "foreignVirtualServices"),
+        *("routedToHeader", "virtualServiceFor", "foreignVirtualServices", "template"),
     ]
 
 

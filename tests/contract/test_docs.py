@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from contract.samples import QUICKSTART, ROOT, decode, decode_all, documents
+from rendered import plan_rendered
 from virtualservice_operator.api.conditions import ConditionType, Reason, ServiceState
 from virtualservice_operator.core.objects import ClusterObject, Key, Policy
-from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.resolution import PlanSettings, resolve_policy
 from virtualservice_operator.core.snapshot import Snapshot
 
 SETTINGS = PlanSettings()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-WITH_EXAMPLES = [ROOT / "README.md", ROOT / "docs/policies.md"]
+WITH_EXAMPLES = [ROOT / "README.md", ROOT / "docs/policies.md", ROOT / "docs/templates.md"]
 BLOCK = re.compile(
     r"(?:^<!-- example: (?P<mark>[^>]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -87,7 +87,7 @@ def test_an_example_is_what_the_planner_makes(example: Example) -> None:
     snapshot = Snapshot(SETTINGS, [*example.cluster, *(decode(policy) for policy in example.policies)])
     metadata = example.result["metadata"]
     service = metadata["name"].removesuffix("-virtual-service")
-    (change,) = plan_service(snapshot, Key(metadata["namespace"], service)).changes
+    (change,) = plan_rendered(snapshot, Key(metadata["namespace"], service)).changes
     assert change.document is not None
     assert change.document["spec"] == example.result["spec"]
     assert subset(metadata, change.document["metadata"])
@@ -96,7 +96,7 @@ def test_an_example_is_what_the_planner_makes(example: Example) -> None:
 
 def test_the_readme_and_the_policy_page_have_examples() -> None:
     counted = {page_name(path): sum(example.page == page_name(path) for example in EXAMPLES) for path in WITH_EXAMPLES}
-    assert counted == {"README.md": 1, "docs/policies.md": 9}
+    assert counted == {"README.md": 1, "docs/policies.md": 9, "docs/templates.md": 3}
 
 
 @pytest.mark.parametrize("document", [document for _, document in POLICIES], ids=[place for place, _ in POLICIES])
@@ -177,3 +177,21 @@ def test_the_situations_of_the_observability_page_are_those_of_the_program() -> 
 
     part = (ROOT / "docs/observability.md").read_text().split("### Reasons")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)`", part, re.MULTILINE)) == {"OK", *Situation}
+
+
+def words_in_code(heading: str, page: str) -> list[str]:
+    """Return what stands in code in the paragraph of a page that begins so."""
+    text = (ROOT / page).read_text()
+    return re.findall(r"`(\w+)`", text[text.index(heading) :].partition("\n\n")[0])
+
+
+def test_the_templates_page_lists_every_variable_filter_and_method() -> None:
+    from virtualservice_operator.templates import functions, syntax
+
+    page = "docs/templates.md"
+    table = (ROOT / page).read_text().partition("## Variables")[2].partition("\n\nThe first four")[0]
+    first_column = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {name for cell in first_column for name in re.findall(r"`(\w+)`", cell)} == set(syntax.VARIABLES)
+    assert set(words_in_code("Filters:", page)) == set(functions.FILTER_NAMES)
+    methods = words_in_code("Methods of text:", page)
+    assert set(methods) == functions.STRING_METHODS | functions.MAPPING_METHODS

@@ -7,6 +7,7 @@ from contract.samples import (
     NOT_ACCEPTED,
     QUICKSTART,
     ROOT,
+    TEMPLATES,
     VALID,
     Invalid,
     decode,
@@ -15,28 +16,39 @@ from contract.samples import (
     read_invalid,
 )
 from contract.test_crd import PARTS
-from virtualservice_operator.core.objects import Key, Policy, Service
+from rendered import RENDERER
+from virtualservice_operator.core.objects import Finding, Key, Policy, Service
 from virtualservice_operator.core.plan import plan_service
-from virtualservice_operator.core.resolution import PlanSettings, resolve_policy
+from virtualservice_operator.core.resolution import PlanSettings
 from virtualservice_operator.core.snapshot import Snapshot
+from virtualservice_operator.templates.offline import check_templates
 
 SETTINGS = PlanSettings()
+
+
+def rejection_of(policy: Policy) -> Finding | None:
+    """Return why a policy is not accepted, its template included."""
+    snapshot = Snapshot(SETTINGS, [policy])
+    check_templates(snapshot, RENDERER)
+    resolved = snapshot.policy(policy.key)
+    assert resolved is not None
+    return resolved.rejection
 
 
 def name_of(sample: Invalid | Path) -> str:
     return (sample.path if isinstance(sample, Invalid) else sample).stem
 
 
-@pytest.mark.parametrize("path", VALID, ids=name_of)
+@pytest.mark.parametrize("path", [*VALID, *TEMPLATES], ids=name_of)
 def test_a_valid_sample_is_accepted(path: Path) -> None:
     found = decode_all([path.read_text()])
     policies = [item for item in found if isinstance(item, Policy)]
     assert policies
     assert [policy.problems for policy in policies] == [()] * len(policies)
-    assert [resolve_policy(policy, {}, SETTINGS).rejection for policy in policies] == [None] * len(policies)
+    assert [rejection_of(policy) for policy in policies] == [None] * len(policies)
 
 
-@pytest.mark.parametrize("path", VALID, ids=name_of)
+@pytest.mark.parametrize("path", [*VALID, *TEMPLATES], ids=name_of)
 def test_a_valid_sample_says_what_it_shows(path: Path) -> None:
     assert path.read_text().startswith("# ")
 
@@ -78,7 +90,7 @@ def test_a_sample_that_the_operator_refuses_is_refused_as_it_says(sample: Invali
     (document,) = documents(sample.path.read_text())
     policy = decode(document)
     assert isinstance(policy, Policy)
-    rejection = resolve_policy(policy, {}, SETTINGS).rejection
+    rejection = rejection_of(policy)
     assert rejection is not None
     assert rejection.reason == sample.reason
     assert sample.text in rejection.message
@@ -110,3 +122,10 @@ def test_an_invalid_sample_that_does_not_say_why_is_an_error(tmp_path: Path) -> 
     path.write_text("kind: RoutingPolicy\n")
     with pytest.raises(ValueError, match="the first line must begin with"):
         read_invalid(path)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name_of)
+def test_a_sample_of_a_template_is_that_of_its_golden_case(path: Path) -> None:
+    case = ROOT / f"tests/golden/template-{path.stem}/cluster.yaml"
+    assert case.exists()
+    assert [item for item in documents(path.read_text()) if item not in documents(case.read_text())] == []

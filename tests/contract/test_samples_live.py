@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contract.samples import INVALID, QUICKSTART, REFUSED, ROOT, VALID, Invalid, documents
+from contract.samples import INVALID, QUICKSTART, REFUSED, ROOT, TEMPLATES, VALID, Invalid, documents
 from contract.test_crd import PARTS
 from controlplane.server import ControlPlane
 
@@ -21,19 +21,19 @@ def name_of(sample: Invalid | Path) -> str:
 @pytest.fixture(scope="module")
 def plane(control_plane: ControlPlane) -> ControlPlane:
     """The API server, with the namespaces that samples are in."""
-    files = [*VALID, *(sample.path for sample in INVALID)]
+    files = [*VALID, *TEMPLATES, *(sample.path for sample in INVALID)]
     names = {item["metadata"]["namespace"] for path in files for item in documents(path.read_text())}
     made = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(names)]
     control_plane.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
     return control_plane
 
 
-@pytest.mark.parametrize("path", VALID, ids=name_of)
+@pytest.mark.parametrize("path", [*VALID, *TEMPLATES], ids=name_of)
 def test_kubectl_apply_takes_a_valid_sample(plane: ControlPlane, path: Path) -> None:
     plane.kubectl("apply", "--dry-run=server", "-f", str(path))
 
 
-@pytest.mark.parametrize("path", VALID, ids=name_of)
+@pytest.mark.parametrize("path", [*VALID, *TEMPLATES], ids=name_of)
 def test_server_side_apply_takes_a_valid_sample(plane: ControlPlane, path: Path) -> None:
     plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(path))
 
@@ -72,7 +72,9 @@ def test_a_new_policy_is_pending_before_the_operator_has_seen_it(plane: ControlP
     }
 
 
-@pytest.mark.parametrize("field", ["spec", "spec.matches", "spec.services", "spec.developersFrom", "status"])
+@pytest.mark.parametrize(
+    "field", ["spec", "spec.matches", "spec.template", "spec.services", "spec.developersFrom", "status"]
+)
 def test_kubectl_explain_shows_the_text_of_each_field(plane: ControlPlane, field: str) -> None:
     shown = in_one_line(plane.kubectl("explain", f"rpol.{field}").stdout)
     fields = properties_of(field)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from contract.samples import ROOT
 from contract.test_crd import walk
 from virtualservice_operator.core.check import VirtualServiceSpec
+from virtualservice_operator.templates import judge
+from virtualservice_operator.templates.schema import SPEC, strict
 
 pytestmark = pytest.mark.controlplane
 
@@ -41,6 +44,8 @@ def fields(schema: Schema, definitions: Schema, path: str = "") -> Iterator[tupl
         yield from fields(part, definitions, f"{path}.{name}")
     for values in schema.get("patternProperties", {}).values():
         yield from fields(values, definitions, path + "{}")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from fields(schema["additionalProperties"], definitions, path + "{}")
     if "items" in schema:
         yield from fields(schema["items"], definitions, path + "[]")
 
@@ -112,3 +117,35 @@ def test_istio_would_let_an_unknown_field_pass(istio_crds: Path) -> None:
     """The reason for a model of our own."""
     rule = istio_versions(istio_crds)["v1"]["properties"]["http"]["items"]
     assert rule.get("additionalProperties") is not False
+
+
+def templates() -> set[tuple[str, str]]:
+    return set(fields(SPEC, {}))
+
+
+def test_istio_knows_every_field_that_a_template_may_write(istio_crds: Path) -> None:
+    assert len(templates()) > 100
+    assert unknown_to_istio(templates(), istio_versions(istio_crds)["v1"]) == set()
+
+
+def test_what_the_operator_writes_by_itself_a_template_may_write_too() -> None:
+    assert ours() - templates() == set()
+
+
+def test_istios_schema_made_strict_takes_what_templates_make(istio_crds: Path) -> None:
+    validator = judge.make_validator(strict(istio_versions(istio_crds)["v1"]))
+    written = [
+        document
+        for path in sorted((ROOT / "tests/golden").glob("*/virtualservices.yaml"))
+        for document in yaml.safe_load_all(path.read_text())
+        if document and document["kind"] == "VirtualService"
+    ]
+    assert written
+    assert [judge.problems(validator, document["spec"], "spec") for document in written] == [[]] * len(written)
+
+
+def test_istios_schema_made_strict_finds_a_typing_error(istio_crds: Path) -> None:
+    validator = judge.make_validator(strict(istio_versions(istio_crds)["v1"]))
+    spec = {"hosts": ["a"], "http": [{"rout": []}]}
+    ((path, text),) = judge.problems(validator, spec, "spec")
+    assert (path, text) == ("spec.http[0].rout", "there is no such field; did you mean route?")

@@ -70,8 +70,14 @@ def i2_only_planned(writes: Iterable[Write], planned: Iterable[Target]) -> list[
 
 def i3_bounded(clean: Outcome, run: Outcome, injected: int) -> list[str]:
     """Return by how much a run has written more than a clean one and what its faults account for."""
-    extra = writes_above_plan(clean, run, injected)
-    return [f"I3: {run.total} writes, {clean.total} in a clean run, {injected} faults"] if extra else []
+    if not writes_above_plan(clean, run, injected):
+        return []
+    more = [
+        f"{kind} {'/'.join(target)} {count - clean.writes.get((kind, target), 0):+d}"
+        for (kind, target), count in sorted(run.writes.items())
+        if count != clean.writes.get((kind, target), 0)
+    ]
+    return [f"I3: {run.total} writes, {clean.total} in a clean run, {injected} faults: {', '.join(more)}"]
 
 
 def writes_above_plan(clean: Outcome, run: Outcome, injected: int) -> int:

@@ -37,7 +37,6 @@ class Relay:
         self.event_rules: list[EventRule] = []
         self.journal: list[Entry] = []
         self.streams: set[Stream] = set()
-        self._transports: set[asyncio.Transport] = set()
         self._exchanges: set[asyncio.Task[web.Response]] = set()
         self._target = target
         self._serve = serve
@@ -65,9 +64,9 @@ class Relay:
 
     async def shut(self) -> None:
         """Reset all connections and close the port."""
-        for transport in tuple(self._transports):
-            _reset(transport)
         if self._runner is not None:
+            for connection in self._runner.server.connections if self._runner.server else ():
+                _reset(connection.transport)
             await self._runner.cleanup()
         for exchange in tuple(self._exchanges):
             exchange.cancel()
@@ -81,17 +80,13 @@ class Relay:
         self.journal.append(entry)
         rules = [rule for rule in self.rules if rule.takes(call)]
         entry.injected = bool(rules)
-        transport = request.transport
-        if transport is not None:
-            self._transports.add(transport)
         try:
             return _noted(entry, await self._answer(request, entry, rules))
         except (Torn, aiohttp.ClientError, OSError):
-            _reset(transport)
+            _reset(request.transport)
             return web.Response()  # nobody gets it
         finally:
             entry.ended = time.monotonic()
-            self._transports -= {transport}
 
     async def _answer(self, request: web.Request, entry: Entry, rules: Sequence[Rule]) -> web.StreamResponse:
         for rule in rules:

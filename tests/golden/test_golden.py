@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from builders import SETTINGS, carry_out, decode
+from rendered import plan_rendered
 from virtualservice_operator.controller.ledger import Ledger, editions_of
 from virtualservice_operator.core.changes import PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Key, Service
 from virtualservice_operator.core.ownership import assigned_key
-from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.report import policy_status
 from virtualservice_operator.core.snapshot import Snapshot
 
@@ -38,7 +38,7 @@ def plan_all(snapshot: Snapshot) -> list[ServicePlan]:
     services = {item.key for item in snapshot.all_of(Service)}
     belonging = {assigned_key(item) for item in snapshot.all_virtual_services()}
     sources = {item.placed.source for item in snapshot.all_placeholders() if item.placed is not None}
-    return [plan_service(snapshot, key) for key in sorted(services | belonging | sources)]
+    return [plan_rendered(snapshot, key) for key in sorted(services | belonging | sources)]
 
 
 def show_virtual_services(_snapshot: Snapshot, plans: list[ServicePlan]) -> str:

@@ -213,22 +213,6 @@ def test_the_wait_for_an_api_server_that_is_away_is_two_seconds_at_most() -> Non
     assert 48 <= probes <= 63
 
 
-def test_slow_answers_hold_back_more_of_the_same_namespace_only() -> None:
-    bench = Bench()
-    slow = [bench.gate.request("VirtualService", "create", Key("shop", f"s{number}")) for number in range(4)]
-    for request in slow:
-        request.__enter__()
-    assert bench.write("shop/quick") is None
-    bench.now = 1.5
-    met = bench.write("shop/quick")
-    assert isinstance(met, HeldBack)
-    assert met.early
-    assert "is there a slow webhook?" in str(met)
-    assert bench.write("market/quick") is None
-    slow[0].__exit__(None, None, None)
-    assert bench.write("shop/quick") is None
-
-
 def test_a_write_that_is_broken_off_leaves_no_trace() -> None:
     bench = Bench()
     with pytest.raises(KeyboardInterrupt), bench.gate.request("VirtualService", "create", Key("shop", "a")):
@@ -270,3 +254,20 @@ def test_the_metrics_show_writes_and_circuits() -> None:
     assert bench.sample("circuit_state", **labels, namespace="shop") == 1
     bench.write("shop/d")
     assert b"circuit_state{" not in generate_latest(bench.metrics.registry)
+
+
+def test_when_reads_get_through_again_one_write_of_each_kind_may_try_at_once() -> None:
+    bench = Bench()
+    bench.fail("shop", FORBIDDEN)
+    assert bench.is_held("shop/d")
+    bench.gate.hope()
+    assert bench.queue.hurried == [None]
+    assert bench.write("shop/d", FORBIDDEN) is FORBIDDEN
+    assert bench.is_held("shop/e")
+
+
+def test_hope_comes_every_five_seconds_at_most() -> None:
+    bench = Bench()
+    for bench.now in (0.0, 1.0, 4.9, 5.0):
+        bench.gate.hope()
+    assert len(bench.queue.hurried) == 2

@@ -75,8 +75,21 @@ def test_a_policys_series_say_what_its_status_says(name: str, labels: dict[str, 
     assert metrics.registry.get_sample_value(f"virtualservice_operator_{name}", place) == expected
 
 
-def test_without_an_election_the_process_is_the_leader() -> None:
-    assert Metrics().registry.get_sample_value("virtualservice_operator_leader") == 1
+def test_who_leads_no_more_tells_nothing_of_policies() -> None:
+    metrics = Metrics()
+    metrics.show_policy(POLICY, status(), frozen=0)
+    metrics.forget_policies()
+    assert [name for name in samples(metrics) if "_policy_" in name] == []
+    metrics.show_policy(POLICY, status(), frozen=0)
+    assert any("_policy_" in name for name in samples(metrics))
+
+
+def samples(metrics: Metrics) -> list[str]:
+    return [sample.name for family in metrics.registry.collect() for sample in family.samples]
+
+
+def test_a_process_is_no_leader_before_it_may_write() -> None:
+    assert Metrics().registry.get_sample_value("virtualservice_operator_leader") == 0
 
 
 def test_an_answer_is_counted_by_verb_and_code_and_none_is_said_so() -> None:

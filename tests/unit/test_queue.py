@@ -416,3 +416,17 @@ def test_waiting_counts_from_the_opening() -> None:
         assert queue.oldest == 1
 
     in_fake_time(test)
+
+
+def test_a_blocked_namespace_is_passed_over_until_it_is_unblocked() -> None:
+    async def test() -> None:
+        queue = opened()
+        queue.add(A)
+        queue.add(OTHER)
+        queue.block("shop")
+        assert await queue.get() == OTHER
+        asyncio.get_running_loop().call_later(3, queue.unblock, "shop")
+        assert await queue.get() == A
+        assert now() == 3
+
+    in_fake_time(test)

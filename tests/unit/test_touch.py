@@ -110,6 +110,13 @@ def test_a_namespace_touches_what_its_services_may_be_copies_of() -> None:
     assert set(touched(namespace("alice", labels={"a": "b"}), *CLUSTER)) >= {"shop/reviews"}
 
 
+def test_a_developers_namespace_touches_all_services_where_something_is_said_of_missing_copies() -> None:
+    """A template may list developers without a copy."""
+    for block in ({"copies": {"whenMissing": "Reject"}}, {"template": {"virtualService": "{{ Developers | tojson }}"}}):
+        asks = policy("shop/defaults", {"developers": developers("alice"), **block})
+        assert set(touched(namespace("alice"), *CLUSTER[1:], asks)) >= {"shop/reviews", "shop/ratings"}
+
+
 def test_a_namespace_of_nobody_touches_no_policys_services() -> None:
     assert [found for found in touched(namespace("bob"), *CLUSTER) if found.startswith("shop/")] == []
 

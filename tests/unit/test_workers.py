@@ -59,6 +59,31 @@ async def test_a_key_that_was_left_is_still_worked_on_by_one_only() -> None:
     await asyncio.gather(*workers)
 
 
+async def test_of_one_namespace_only_some_are_left_and_the_others_wait_in_the_queue() -> None:
+    queue, release, begun = KeyQueue(), asyncio.Event(), list[Key]()
+
+    async def handle(key: Key) -> None:
+        begun.append(key)
+        if key.namespace == SLOW:
+            await release.wait()
+
+    for number in range(100):
+        queue.add(Key(SLOW, f"s{number}"))
+    queue.open()
+    workers = await run(Crew(queue, handle, patience=0.01))
+    await asyncio.sleep(0.3)
+    assert 8 <= len(begun) <= 8 + 2
+    for number in range(100):
+        queue.add(Key(QUICK, f"q{number}"))
+    await asyncio.sleep(0.1)
+    assert sum(key.namespace == QUICK for key in begun) == 100
+    release.set()
+    await asyncio.sleep(0.1)
+    assert len(begun) == 200
+    queue.close()
+    await asyncio.gather(*workers)
+
+
 async def test_so_many_may_be_left_and_no_more() -> None:
     queue, release, begun = KeyQueue(), asyncio.Event(), list[Key]()
 

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     # Accepted
     ACCEPTED = "Accepted"
     INVALID_SPEC = "InvalidSpec"
+    INVALID_TEMPLATE = "InvalidTemplate"
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
     # ResolvedRefs
     RESOLVED_REFS = "ResolvedRefs"

@@ -332,6 +332,91 @@ class PlaceholderPolicy(Model):
     )
 
 
+class TemplateInclude(Model):
+    """A text that templates of the policy can name."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_schema(
+            validations=[
+                _rule("self.name != 'base'", "base is the built-in template; choose another name", fieldPath=".name")
+            ]
+        )
+    )
+
+    name: DnsLabel = Field(description="By which extends, include and fragment name it; not base.")
+    content: Annotated[str, StringConstraints(min_length=1, max_length=16384)] = Field(
+        description="Jinja2 text, as in `virtualService`."
+    )
+
+
+class PolicyTemplate(Model):
+    """Jinja2 text that makes the VirtualService, or a developer's rules in it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_schema(
+            validations=[
+                _rule(
+                    "has(self.virtualService) || has(self.developerRoutes)",
+                    "a template says virtualService or developerRoutes; includes alone make nothing",
+                ),
+                _rule(
+                    "!has(self.renderPer) || self.renderPer != 'Developer' || "
+                    "(has(self.virtualService) && !has(self.developerRoutes))",
+                    "renderPer: Developer needs virtualService, and no developerRoutes: it makes all rules of a developer",
+                    fieldPath=".renderPer",
+                ),
+                _rule(
+                    "!has(self.renderPer) || has(self.virtualService)",
+                    "renderPer says how virtualService is rendered; developerRoutes is always rendered per developer",
+                    fieldPath=".renderPer",
+                ),
+            ]
+        )
+    )
+
+    virtual_service: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = Field(
+        default=None,
+        description="Jinja2 text that comes to one VirtualService as YAML. docs/templates.md has its variables and limits.",
+    )
+    developer_routes: Annotated[str, StringConstraints(min_length=1, max_length=16384)] | None = Field(
+        default=None,
+        description="Jinja2 text that comes to a YAML list of http rules for one developer who has a copy; they stand in "
+        "place of the rules that the operator would have written. The rest of the VirtualService is as without a template.",
+    )
+    render_per: Literal["Service", "Developer"] | None = Field(
+        default=None,
+        description="Service: `virtualService` is rendered once. Developer: once for each developer who has a copy, and "
+        "the rules are put together. When absent: Service where the text mentions Developers or DeveloperRules or extends "
+        "base, else Developer where it mentions DeveloperName, else Service.",
+    )
+    includes: Annotated[tuple[TemplateInclude, ...], Field(max_length=16)] | None = Field(
+        default=None,
+        description="Texts that the templates can extend, include, or read as data with fragment().",
+        json_schema_extra=_schema(list_type="map", list_map_keys=["name"]),
+    )
+
+    @model_validator(mode="after")
+    def _includes_are_unique(self) -> Self:
+        names = [include.name for include in self.includes or ()]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"includes: {repeated[0]!r} is there twice; keep one entry")
+        return self
+
+    @model_validator(mode="after")
+    def _makes_something(self) -> Self:
+        """Say what the CRD's rules say, for those who come without an API server: `vso render`."""
+        if self.virtual_service is None and self.developer_routes is None:
+            raise ValueError("a template says virtualService or developerRoutes; includes alone make nothing")
+        if self.render_per is not None and self.virtual_service is None:
+            raise ValueError(
+                "renderPer says how virtualService is rendered; developerRoutes is always rendered per developer"
+            )
+        if self.render_per == "Developer" and self.developer_routes is not None:
+            raise ValueError("renderPer: Developer needs virtualService, and no developerRoutes")
+        return self
+
+
 class RoutingPolicySpec(Model):
     """What a RoutingPolicy asks for. An empty spec routes x-developer to every namespace labelled for a developer."""
 
@@ -432,6 +517,11 @@ class RoutingPolicySpec(Model):
         description="Where somebody else's VirtualService in this namespace claims a Service's host: Yield leaves the "
         "Service to it; Keep writes ours all the same, and Istio takes the older one. When absent: Yield. Taken from the "
         "first policy that sets it.",
+    )
+    template: PolicyTemplate | None = Field(
+        default=None,
+        description="Jinja2 text that makes the VirtualService, or a developer's rules in it. Taken whole from the first "
+        "policy that sets it.",
     )
 
     @model_validator(mode="after")

@@ -1,12 +1,12 @@
 """`vso run`: the operator."""
 
 import asyncio
-import re
 import secrets
 import socket
 
 import click
 
+from virtualservice_operator.cli import parameters
 from virtualservice_operator.controller.run import run_operator
 from virtualservice_operator.controller.telemetry import configure_logging
 from virtualservice_operator.core.lease import LONGEST_DURATION, LeaseTiming
@@ -17,29 +17,6 @@ from virtualservice_operator.kube.errors import ConfigurationError
 from virtualservice_operator.kube.informer import Timing
 from virtualservice_operator.kube.lease import Election
 from virtualservice_operator.settings import Settings
-
-_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-_LONGEST_NAME = 253
-
-
-def _domain(_context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not _DOMAIN.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is not a DNS domain; write for example cluster.local", param=parameter)
-    return value
-
-
-def _namespace(_context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not _LABEL.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is not a namespace's name", param=parameter)
-    return value
-
-
-def _lease_name(_context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not _DOMAIN.fullmatch(value) or len(value) > _LONGEST_NAME:
-        raise click.BadParameter(f"{value!r} is not a Lease's name", param=parameter)
-    return value
 
 
 def _lease_timing(duration: int, deadline: float, retry: float) -> LeaseTiming:
@@ -57,14 +34,18 @@ def _lease_timing(duration: int, deadline: float, retry: float) -> LeaseTiming:
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--log-format", type=click.Choice(["json", "text"]), default="json")
-@click.option("--cluster-domain", default="cluster.local", callback=_domain, help="Domain of Services' host names.")
-@click.option("--istio-namespace", default="istio-system", callback=_namespace, help="Istio's namespace; never routed.")
+@click.option(
+    "--cluster-domain", default="cluster.local", callback=parameters.domain, help="Domain of Services' host names."
+)
+@click.option(
+    "--istio-namespace", default="istio-system", callback=parameters.namespace, help="Istio's namespace; never routed."
+)
 @click.option(
     "--namespace",
     "operator_namespace",
     envvar=["VSO_NAMESPACE", "POD_NAMESPACE"],
     default="virtualservice-operator",
-    callback=_namespace,
+    callback=parameters.namespace,
     help="The operator's own namespace; never routed.",
 )
 @click.option(
@@ -86,6 +67,12 @@ def _lease_timing(duration: int, deadline: float, retry: float) -> LeaseTiming:
     help="Seconds for which the name of a deleted Service is left free before a placeholder takes it.",
 )
 @click.option(
+    "--templates",
+    type=click.Choice(["Enabled", "Disabled"]),
+    default="Enabled",
+    help="Disabled refuses every policy with a template.",
+)
+@click.option(
     "--leader-election/--no-leader-election",
     envvar=["VSO_LEADER_ELECTION", "LEADER_ELECTION_ENABLED"],
     default=True,
@@ -95,7 +82,7 @@ def _lease_timing(duration: int, deadline: float, retry: float) -> LeaseTiming:
     "--leader-election-id",
     envvar=["VSO_LEADER_ELECTION_ID", "LEADER_ELECTION_ID"],
     default="virtualservice-operator-leader",
-    callback=_lease_name,
+    callback=parameters.lease_name,
     help="Name of the Lease, in the operator's own namespace.",
 )
 @click.option(
@@ -144,6 +131,7 @@ def run(  # noqa: PLR0913 - one parameter per flag
     route_consent: str,
     placeholder_consent: str,
     placeholder_delay: float,
+    templates: str,
     leader_election: bool,
     leader_election_id: str,
     lease_duration: int,
@@ -173,6 +161,7 @@ def run(  # noqa: PLR0913 - one parameter per flag
             requires_consent=route_consent == "Required",
             requires_placeholder_consent=placeholder_consent == "Required",
             placeholder_delay=placeholder_delay,
+            allows_templates=templates == "Enabled",
         ),
         timing=Timing(resync=resync),
         election=election if leader_election else None,

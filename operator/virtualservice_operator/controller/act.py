@@ -32,7 +32,7 @@ class Outcome:
     """
     What came of a change. `verdict` is None where it went through; `finding` is for the status.
 
-    `held`: it was not asked for, as others before it failed; `early`: for so short a time that nobody need know yet.
+    `held`: it was not asked for, as others before it failed.
     """
 
     change: Change | PlaceholderChange
@@ -40,7 +40,6 @@ class Outcome:
     finding: Finding | None = None
     retry_after: float | None = None
     held: bool = False
-    early: bool = False
 
     @property
     def reaction(self) -> Reaction | None:
@@ -50,7 +49,7 @@ class Outcome:
     @property
     def is_open(self) -> bool:
         """Tell whether nothing can be said yet: the world moved, and the next plan will know."""
-        return self.verdict is not None and (self.finding is None or self.early)
+        return self.verdict is not None and self.finding is None
 
 
 async def carry_out(gate: WriteGate, store: Store, change: Change | PlaceholderChange) -> Outcome:
@@ -123,8 +122,7 @@ def failed(change: Change | PlaceholderChange, error: KubeError) -> Outcome:
     """Return the outcome of a change that met an error."""
     verdict = judge(error)
     finding = Finding(verdict.says, _message(change, verdict, error)) if verdict.says is not None else None
-    early = isinstance(error, HeldBack) and error.early
-    return Outcome(change, verdict, finding, asked_wait(error), held=isinstance(error, HeldBack), early=early)
+    return Outcome(change, verdict, finding, asked_wait(error), held=isinstance(error, HeldBack))
 
 
 def _message(change: Change | PlaceholderChange, verdict: Verdict, error: KubeError) -> str:

@@ -73,3 +73,4 @@ class Duty:
         for queue in self._queues:
             queue.pause()
         self._metrics.leader.set(0)
+        self._metrics.forget_policies()

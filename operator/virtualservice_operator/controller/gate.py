@@ -10,6 +10,7 @@ comes back by itself, and says so in the status. Nobody else waits for it (docs/
 """
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Final, NamedTuple
 from virtualservice_operator.controller.metrics import Metrics
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.tracing import OFF, Tracing
-from virtualservice_operator.core.breaker import SLOW, Circuit, State
+from virtualservice_operator.core.breaker import Circuit, State
 from virtualservice_operator.core.objects import Key
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import (
@@ -27,7 +28,6 @@ from virtualservice_operator.kube.errors import (
     Blame,
     HeldBack,
     KubeError,
-    NoAnswer,
     NotLeader,
     Reaction,
     Situation,
@@ -48,6 +48,8 @@ _REST: Final = 0.5
 # Who is held back comes back to ask again; all of a namespace together so often, and each at least so often.
 _ASK_EVERY: Final = 0.5
 _ASK_AT_LEAST: Final = 30.0
+# Where every other answer is an error, reads get through again and again.
+_HOPE_EVERY: Final = 5.0
 
 
 class Way(NamedTuple):
@@ -89,6 +91,7 @@ class WriteGate:
         self._troubles: dict[Way, tuple[Verdict, str]] = {}
         self._held: dict[Way, set[str]] = {}
         self._paused_until = 0.0
+        self._hoped = -math.inf
         metrics.circuits.read_from(self.states)
 
     def states(self) -> dict[Way, State]:
@@ -120,23 +123,33 @@ class WriteGate:
 
     @contextmanager
     def _watched(self, way: Way, name: str) -> Iterator[None]:
-        begun = self._clock()
-        self._admit(way, name, begun)
+        now = self._clock()
+        self._admit(way, name, now)
         for item in (way, _SERVER):
-            self._circuits[item] = self._circuit(item).begin(name, begun)
+            self._circuits[item] = self._circuit(item).begin(name, now)
         try:
             yield
         except KubeError as error:
             self.metrics.writes.labels(way.kind, way.verb, judge(error).situation).inc()
-            self._learn(way, name, begun, error)
+            self._learn(way, name, error)
             raise
         except BaseException:
             for item in (way, _SERVER):
-                self._give_up(item, name, begun)
+                self._give_up(item, name)
             raise
         self.metrics.writes.labels(way.kind, way.verb, "OK").inc()
-        self._succeed(way, begun)
-        self._succeed(_SERVER, begun)
+        self._succeed(way)
+        self._succeed(_SERVER)
+
+    def hope(self) -> None:
+        """Let what is held back try at once, one request of each kind: reads have got through again."""
+        now = self._clock()
+        if now - self._hoped < _HOPE_EVERY:
+            return
+        self._hoped = now
+        self._circuits = {way: circuit.hope(now) for way, circuit in self._circuits.items()}
+        for queue in self._queues:
+            queue.hurry(None)
 
     # ---- before
 
@@ -149,13 +162,10 @@ class WriteGate:
             self._hold(way, *self._troubles[_SERVER], max(server.until - now, _REST))
         if not circuit.admits(now):
             self._hold(way, *self._troubles[way], max(circuit.until - now, self._turn(way, name)))
-        if circuit.is_congested(now):
-            text = f"{way} are held back, as several have had no answer for over {SLOW:.0f} s: is there a slow webhook?"
-            self._hold(way, _CONGESTED, text, max(SLOW, self._turn(way, name)), early=True)
 
-    def _hold(self, way: Way, verdict: Verdict, text: str, seconds: float, *, early: bool = False) -> None:
+    def _hold(self, way: Way, verdict: Verdict, text: str, seconds: float) -> None:
         self.metrics.held_back.labels(way.kind, way.verb).inc()
-        raise HeldBack(text, verdict, seconds, early=early)
+        raise HeldBack(text, verdict, seconds)
 
     def _turn(self, way: Way, name: str) -> float:
         """Return when an object is to ask again: the more there are, the later, as each time it is planned anew."""
@@ -165,29 +175,29 @@ class WriteGate:
 
     # ---- after
 
-    def _learn(self, way: Way, name: str, begun: float, error: KubeError) -> None:
+    def _learn(self, way: Way, name: str, error: KubeError) -> None:
         verdict = judge(error)
         if isinstance(error, NotLeader):  # it may not even have been sent: nothing is learned
             for item in (way, _SERVER):
-                self._give_up(item, name, begun)
+                self._give_up(item, name)
             return
         if verdict.situation is Situation.OVERLOAD:
             self._pause(verdict, error)
         elif verdict.blame is Blame.SERVER:
-            self._fail(_SERVER, name, begun, error)
-            self._give_up(way, name, begun)
+            self._fail(_SERVER, name, error)
+            self._give_up(way, name)
             return
         if verdict.situation is Situation.NO_ANSWER:
-            self._give_up(_SERVER, name, begun)
+            self._give_up(_SERVER, name)
         else:
-            self._succeed(_SERVER, begun)
+            self._succeed(_SERVER)
         match verdict.blame:
             case Blame.WAY:
-                self._fail(way, name, begun, error)
+                self._fail(way, name, error)
             case Blame.SERVER:
-                self._give_up(way, name, begun)
+                self._give_up(way, name)
             case Blame.OBJECT:
-                self._succeed(way, begun)
+                self._succeed(way)
 
     def _pause(self, verdict: Verdict, error: KubeError) -> None:
         """Make no write for as long as the API server asks: it has more than enough to do."""
@@ -197,11 +207,11 @@ class WriteGate:
         self._paused_until = max(self._paused_until, self._clock() + seconds)
         self._rest(seconds)
 
-    def _fail(self, way: Way, name: str, begun: float, error: KubeError) -> None:
+    def _fail(self, way: Way, name: str, error: KubeError) -> None:
         verdict, now, before = judge(error), self._clock(), self._circuit(way)
         backoff = _SERVER_PROBES if way is _SERVER else _PROBES_OF.get(verdict.situation, _PROBES[verdict.reaction])
         wait = backoff.delay(before.openings, random.random())  # noqa: S311 - only spreads load
-        after = before.fail(name, begun, now=now, wait=max(wait, asked_wait(error) or 0.0))
+        after = before.fail(name, now=now, wait=max(wait, asked_wait(error) or 0.0))
         self._settle(way, after)
         if after.openings > before.openings:
             self._open(way, after, verdict, error, backoff)
@@ -218,16 +228,16 @@ class WriteGate:
         if way is _SERVER:
             self._rest(circuit.until - self._clock())
 
-    def _succeed(self, way: Way, begun: float) -> None:
+    def _succeed(self, way: Way) -> None:
         before = self._circuit(way)
-        self._settle(way, before.succeed(begun))
+        self._settle(way, before.succeed())
         if before.openings:
             logger.info("%s go through again", way)
             for queue in self._queues:
                 queue.hurry(None if way is _SERVER else way.namespace)
 
-    def _give_up(self, way: Way, name: str, begun: float) -> None:
-        self._settle(way, self._circuit(way).give_up(name, begun))
+    def _give_up(self, way: Way, name: str) -> None:
+        self._settle(way, self._circuit(way).give_up(name))
 
     def _settle(self, way: Way, circuit: Circuit) -> None:
         if circuit.is_idle:
@@ -247,4 +257,3 @@ class WriteGate:
 
 
 _CLOSED: Final = Circuit()
-_CONGESTED: Final = judge(NoAnswer())

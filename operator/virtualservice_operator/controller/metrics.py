@@ -20,6 +20,7 @@ from virtualservice_operator.core.objects import Key
 PREFIX: Final = "virtualservice_operator"
 _SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_RENDERING: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _STATES: Final = ("programmed", "skipped", "failed", "frozen")
 _NUMBERS: Final = {State.HALF_OPEN: 1, State.OPEN: 2}
 
@@ -69,6 +70,7 @@ class Metrics:
         self._add_queues()
         self._add_watches()
         self._add_policies()
+        self._add_templates()
         self.leader = self._gauge("leader", "1 where this process is the one that writes, 0 on a standby")
         self.loop_lag_seconds = self._histogram("loop_lag_seconds", "By how much the event loop was late", _LAG)
 
@@ -125,6 +127,21 @@ class Metrics:
             "policy_placeholders", "Pairs of a Service and a developer for which a placeholder stands", *_POLICY
         )
         self.policy_conflicted = self._gauge("policy_conflicted", "1 while a policy is Conflicted", *_POLICY)
+        self._policy_gauges = (
+            *(self.policy_ready, self.policy_conflicted),
+            *(self.policy_routes, self.policy_placeholders),
+        )
+
+    def _add_templates(self) -> None:
+        self.template_renders = self._counter(
+            "template_renders", "Renderings that were asked of the template worker, by what became of them", "result"
+        )
+        self.template_render_seconds = self._histogram(
+            "template_render_duration_seconds", "Time until the template worker had answered one rendering", _RENDERING
+        )
+        self.template_worker_restarts = self._counter(
+            "template_worker_restarts", "Starts of the template worker after the first"
+        )
 
     # ---- what needs more than one line
 
@@ -151,10 +168,15 @@ class Metrics:
 
     def forget_policy(self, policy: Key) -> None:
         """Take a policy's series away."""
-        for gauge in (self.policy_ready, self.policy_conflicted, self.policy_routes, self.policy_placeholders):
+        for gauge in self._policy_gauges:
             gauge.remove(*policy)
         for state in _STATES:
             self.policy_services.remove(*policy, state)
+
+    def forget_policies(self) -> None:
+        """Take all policies' series away: from now on another process tells how they stand."""
+        for gauge in (*self._policy_gauges, self.policy_services):
+            gauge.clear()
 
     # ---- making
 

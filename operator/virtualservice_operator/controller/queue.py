@@ -29,6 +29,7 @@ class KeyQueue:
         self._due: dict[Key, float] = {}
         self._since: dict[Key, float] = {}
         self._begun: dict[Key, float] = {}
+        self._blocked: set[str] = set()
         self._resting_until = 0.0
         self._wake = asyncio.Event()
         self._open = False
@@ -95,6 +96,16 @@ class KeyQueue:
         """Hand out no keys for a while: whatever is done with them would fail."""
         self._resting_until = max(self._resting_until, _now() + seconds)
 
+    def block(self, namespace: str) -> None:
+        """Hand out no keys of a namespace until `unblock`."""
+        self._blocked.add(namespace)
+
+    def unblock(self, namespace: str) -> None:
+        """Hand out keys of a namespace again."""
+        if namespace in self._blocked:
+            self._blocked.discard(namespace)
+            self._wake.set()
+
     def hurry(self, namespace: str | None) -> None:
         """Bring delayed keys back at once, those of one namespace or all: what they waited for has passed."""
         if namespace is None:
@@ -107,8 +118,9 @@ class KeyQueue:
         """Return the next key; namespaces take turns. The key is active until `done`. None: the queue is closed."""
         while not self._closed:
             self._collect_due()
-            if self._waiting and self._open and self._resting_until <= _now():
-                return self._take()
+            namespace = self._next_namespace()
+            if namespace is not None and self._open and self._resting_until <= _now():
+                return self._take(namespace)
             await self._sleep()
         self._wake.set()  # for the next one who waits
         return None
@@ -121,8 +133,12 @@ class KeyQueue:
             self._again.discard(key)
             self.add(key)
 
-    def _take(self) -> Key:
-        namespace, keys = self._waiting.popitem(last=False)
+    def _next_namespace(self) -> str | None:
+        """Return the namespace whose turn it is; None where nothing may be handed out."""
+        return next((namespace for namespace in self._waiting if namespace not in self._blocked), None)
+
+    def _take(self, namespace: str) -> Key:
+        keys = self._waiting.pop(namespace)
         key = keys.popleft()
         if keys:
             self._waiting[namespace] = keys  # to the back: the next namespace's turn
@@ -141,7 +157,7 @@ class KeyQueue:
     async def _sleep(self) -> None:
         self._wake.clear()
         timeouts = [self._later[0][0]] if self._later else []
-        if self._waiting and self._open:
+        if self._next_namespace() is not None and self._open:
             timeouts.append(self._resting_until)
         timeout = max(0.0, min(timeouts) - _now()) if timeouts else None
         try:

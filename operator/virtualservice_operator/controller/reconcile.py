@@ -10,15 +10,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.controller.act import Outcome, carry_out, failed
 from virtualservice_operator.controller.drift import RepairLog
+from virtualservice_operator.controller.dry_run import DryRuns
 from virtualservice_operator.controller.gate import WriteGate
-from virtualservice_operator.controller.ledger import Ledger, editions_of
+from virtualservice_operator.controller.ledger import Edition, Ledger, editions_of
 from virtualservice_operator.controller.queue import KeyQueue
+from virtualservice_operator.controller.rendering import NoWorker, Templates
 from virtualservice_operator.controller.retries import Retries
 from virtualservice_operator.controller.status import StatusWriter, policies_of
 from virtualservice_operator.controller.store import Store
@@ -28,6 +30,7 @@ from virtualservice_operator.core.changes import Action, Change, Entry, Placehol
 from virtualservice_operator.core.objects import Finding, Key
 from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.report import entry_without_placeholder, failed_entry
+from virtualservice_operator.core.template import Failed, Render, Result
 from virtualservice_operator.kube.errors import RARELY, ApiError, Reaction, judge
 
 logger = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ _DONE: Final = {
     Action.DELETE: "deleted",
     Action.RELEASE: "deleted",
 }
+# Seconds until a template is rendered again that was stopped, or for which there was no worker.
+_RENDER_AGAIN: Final = 1.0
 # So often a plan may be overtaken by what others write before the status says that it does not get through.
 _OPEN_TRIES: Final = 5
 _NOT_INSTALLED: Final = ApiError(404, "", "404 page not found")
@@ -47,11 +52,15 @@ _FIGHT: Final = judge(ApiError(409, "Conflict", "somebody else writes it too"))
 class Reconciler:
     """Works on keys of the queue, any number at a time, each key by one worker."""
 
-    def __init__(self, store: Store, gate: WriteGate, queue: KeyQueue, status: StatusWriter) -> None:
+    def __init__(
+        self, store: Store, gate: WriteGate, queue: KeyQueue, status: StatusWriter, templates: Templates
+    ) -> None:
         self._store = store
         self._queue = queue
         self._status = status
         self._gate = gate
+        self._templates = templates
+        self._dry_runs = DryRuns(gate)
         self._metrics = gate.metrics
         self._tracing = gate.tracing
         self._ledger: Final[Ledger] = status.ledger
@@ -87,9 +96,8 @@ class Reconciler:
 
     async def _reconcile(self, key: Key, span: Span) -> None:
         started = time.monotonic()
-        editions = editions_of(self._store.snapshot, key.namespace)
-        plan = plan_service(self._store.snapshot, key, time.time())
-        if plan.waiting:
+        plan, editions = await self._plan(key)
+        if plan.waiting or plan.needs or await self._is_refused(plan):
             return
         outcomes = await self._carry_out_all(plan.changes)
         if self._retries.tries(key) >= _OPEN_TRIES or not any(outcome.is_open for outcome in outcomes):
@@ -100,6 +108,45 @@ class Reconciler:
         self._count(plan, outcomes, time.monotonic() - started)
         if span.is_recording:
             _describe(span, plan, outcomes)
+
+    async def _plan(self, key: Key) -> tuple[ServicePlan, dict[Key, Edition]]:
+        """
+        Return the plan, with what it needs rendered first, and the editions of the policies it was made from.
+
+        Where nothing can be rendered, the key comes back later.
+        """
+        results: dict[Render, Result] = {}
+        while True:
+            snapshot = self._store.snapshot
+            plan = plan_service(snapshot, key, time.time(), self._templates.with_known(results))
+            if not plan.needs:
+                self._render_again(key, results)
+                return plan, editions_of(snapshot, key.namespace)
+            try:
+                results |= await self._templates.provide(plan.needs)
+            except NoWorker:
+                self._queue.add_after(key, _RENDER_AGAIN)
+                return plan, {}
+
+    async def _is_refused(self, plan: ServicePlan) -> bool:
+        """Tell whether the API server would refuse what a template leads to; then the policy is not accepted any more."""
+        policy = self._store.snapshot.policy(plan.templated) if plan.templated is not None else None
+        changes = [change for change in plan.changes if isinstance(change, Change) and change.target.name in _own(plan)]
+        if policy is None or not changes or not self._store.is_istio_installed:
+            return False
+        if not self._dry_runs.is_due(policy, changes[0]):
+            return False
+        refusal = await self._dry_runs.refusal(policy, changes[0])
+        if refusal is None:
+            return False
+        self._templates.refuse(policy, refusal)
+        self._queue.add(plan.key)
+        return True
+
+    def _render_again(self, key: Key, results: Mapping[Render, Result]) -> None:
+        """Bring a key back whose template was stopped: once is chance, three times is the template."""
+        if any(isinstance(result, Failed) and result.killed for result in results.values()):
+            self._queue.add_after(key, _RENDER_AGAIN)
 
     def _record_bug(self, key: Key) -> None:
         """Say so in the status; where the bug is in the policies themselves, the log has to do."""
@@ -208,6 +255,11 @@ def _fields(change: Change | PlaceholderChange, action: str) -> dict[str, str]:
     """Return what a log line says beside its message, for who searches it."""
     policies = ",".join(str(policy) for policy in policies_of(change))
     return {"action": action, "object": str(change.target), "policies": policies, "reason": change.why}
+
+
+def _own(plan: ServicePlan) -> tuple[str, ...]:
+    """Return the name of the VirtualService that is wanted."""
+    return (plan.wanted["metadata"]["name"],) if plan.wanted is not None else ()
 
 
 def _fingerprint(change: Change) -> str:

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -25,6 +26,7 @@ from virtualservice_operator.controller.policy_stream import PolicyStream
 from virtualservice_operator.controller.pulse import WatchLog
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.reconcile import Reconciler
+from virtualservice_operator.controller.rendering import Templates
 from virtualservice_operator.controller.status import StatusWriter
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.controller.telemetry import Heartbeat, build_app
@@ -129,12 +131,14 @@ async def _start(settings: Settings, group: asyncio.TaskGroup, means: _Means) ->
     gate = WriteGate(client, metrics, keys, policies, tracing=means.tracing)
     grace = settings.policy_delete_grace
     store = Store(settings.plan, keys.add, policies.add, policy_delete_grace=grace, outages=means.outages)
-    status = StatusWriter(store, gate, keys=keys, policies=policies, interval=settings.status_interval)
-    reconciler = Reconciler(store, gate, keys, status)
+    templates = Templates(store, metrics)
+    status = StatusWriter(store, gate, templates, keys=keys, policies=policies, interval=settings.status_interval)
+    reconciler = Reconciler(store, gate, keys, status, templates)
     await _serve(settings, build_app(metrics, heartbeat, lambda: _unready(store, means)))
     await _look_first(elector)
     duty = Duty(store, (keys, policies), metrics, (reconciler.forget, status.forget))
     informers = [Informer(client, kind, store, settings.timing, pulse) for kind in (Namespace, Service, VirtualService)]
+    store.recovered = partial(_hurry, gate, informers)
     stream = PolicyStream(client, settings.source, store, settings.policy_list_interval, pulse)
     services, statuses = reconciler.crew(), status.crew()
     workers = [
@@ -145,6 +149,7 @@ async def _start(settings: Settings, group: asyncio.TaskGroup, means: _Means) ->
         duty.take_turns(elector, (*informers, stream)) if elector is not None else duty.work_alone(),
         *(informer.run() for informer in informers),
         stream.run(),
+        templates.run(client, settings.timing.resync),
         _beat(heartbeat, metrics),
         _resync(store, settings.timing.resync),
     ]
@@ -154,6 +159,13 @@ async def _start(settings: Settings, group: asyncio.TaskGroup, means: _Means) ->
         tuple(group.create_task(part) for part in others),
         group.create_task(elector.run(store.wait_synced)) if elector is not None else None,
     )
+
+
+def _hurry(gate: WriteGate, informers: Iterable[Informer]) -> None:
+    """Let everybody try again who waits: somebody has got through to the API server."""
+    gate.hope()
+    for informer in informers:
+        informer.hurry()
 
 
 async def _look_first(elector: Elector | None) -> None:

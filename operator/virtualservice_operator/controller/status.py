@@ -16,6 +16,7 @@ from virtualservice_operator.api.conditions import ConditionType, Reason, Servic
 from virtualservice_operator.controller.gate import WriteGate
 from virtualservice_operator.controller.ledger import Ledger
 from virtualservice_operator.controller.queue import KeyQueue
+from virtualservice_operator.controller.rendering import NoWorker, Templates
 from virtualservice_operator.controller.retries import Retries
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.controller.workers import Crew
@@ -61,10 +62,20 @@ class StatusWriter:
     `keys` is the reconciler's queue: while it is busy, a look at a policy would be premature.
     """
 
-    def __init__(self, store: Store, gate: WriteGate, *, keys: KeyQueue, policies: KeyQueue, interval: float) -> None:
+    def __init__(  # noqa: PLR0913 - the parts it works with
+        self,
+        store: Store,
+        gate: WriteGate,
+        templates: Templates,
+        *,
+        keys: KeyQueue,
+        policies: KeyQueue,
+        interval: float,
+    ) -> None:
         self.ledger: Final = Ledger()
         self._client = gate.client
         self._store = store
+        self._templates = templates
         self._keys = keys
         self._interval = interval
         self._queue = policies
@@ -123,11 +134,21 @@ class StatusWriter:
             self._complete.discard(key)
             self.ledger.forget(key)
             return
+        if resolved.unchecked:
+            await self._check(resolved)
+            return
         wait = self._wait(key)
         if wait > 0:
             self._queue.add_after(key, wait)
         elif not resolved.policy.departing:
             await self._write(resolved)
+
+    async def _check(self, resolved: ResolvedPolicy) -> None:
+        """See whether a policy's template compiles, also where no Service asks; the verdict brings the policy back."""
+        try:
+            await self._templates.check(resolved)
+        except NoWorker:
+            self._queue.add_after(resolved.policy.key, self._interval)
 
     def _wait(self, key: Key) -> float:
         """
@@ -241,6 +262,8 @@ def _transitions(policy: Policy, status: dict[str, Any]) -> list[tuple[str, str,
         known = before.get(kind, {})
         if (known.get("status"), known.get("reason")) == (condition["status"], reason):
             continue
+        if kind == ConditionType.ACCEPTED and reason == Reason.INVALID_TEMPLATE:
+            found.append(("TemplateInvalid", "Warning", condition["message"][:_EVENT_MESSAGE_LIMIT]))
         if kind == ConditionType.RESOLVED_REFS and reason == Reason.REF_NOT_PERMITTED:
             found.append(("ConsentMissing", "Warning", condition["message"][:_EVENT_MESSAGE_LIMIT]))
         conflicted = kind == ConditionType.CONFLICTED

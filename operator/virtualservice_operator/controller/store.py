@@ -15,7 +15,7 @@ from typing import Final
 
 from virtualservice_operator.controller.outages import Outages
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
-from virtualservice_operator.core.resolution import PlanSettings, depends_on_namespace
+from virtualservice_operator.core.resolution import PlanSettings, Verdict, depends_on_namespace
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.touch import matters, touched_keys
 from virtualservice_operator.kube.errors import KubeError
@@ -32,7 +32,11 @@ _GRANT: Final = "grant it: kubectl apply -k kustomize/base"
 
 
 class Store:
-    """The one place that changes the Snapshot. `touch` is told which keys may need work, `review` which policies."""
+    """
+    The one place that changes the Snapshot. `touch` is told which keys may need work, `review` which policies.
+
+    `recovered` hears that a kind can be listed and watched again, so that others need not wait any longer.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Store:
     ) -> None:
         self.snapshot: Final = Snapshot(settings)
         self._outages = outages or Outages()
+        self.recovered: Callable[[], None] = lambda: None
         self._touch = touch
         self._review = review
         self._grace = policy_delete_grace
@@ -119,6 +124,19 @@ class Store:
         else:
             self.snapshot.put(item)
 
+    def put_verdict(self, policy: Key, verdict: Verdict | None) -> None:
+        """Enter what was found about a policy's template; where that changes what it may do, its keys are looked at again."""
+        before = self.snapshot.policy(policy)
+        if before is None:
+            return
+        keys = touched_keys(self.snapshot, before.policy)
+        self.snapshot.put_verdict(policy, verdict)
+        after = self.snapshot.policy(policy)
+        if after is not None and after.rejection != before.rejection:
+            for key in keys | touched_keys(self.snapshot, after.policy):
+                self._touch(key)
+        self._review(policy)
+
     def forget_placeholder(self, item: Service) -> None:
         """Take out a placeholder we have deleted ourselves, unless something newer of its name is known."""
         known = self.snapshot.service(item.key)
@@ -171,6 +189,7 @@ class Store:
         else:
             del self._troubles[kind]
             logger.info("%s: lists and watches work again", kind.__name__)
+            self.recovered()
 
     def _take_missing_istio(self) -> None:
         """

@@ -5,6 +5,7 @@ The API server lets a webhook take ten seconds and more: eight such requests wou
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -14,6 +15,8 @@ from virtualservice_operator.core.objects import Key
 PATIENCE: Final = 1.0
 # How many keys may be left to themselves: so many writes more than there are workers may be under way.
 LEFT_LIMIT: Final = 32
+# How many of them of one namespace, before its other keys wait in the queue for one of these to end.
+LEFT_OF_ONE: Final = 8
 
 
 class Crew:
@@ -26,6 +29,7 @@ class Crew:
         self._handle = handle
         self._patience = patience
         self._left: set[asyncio.Task[None]] = set()
+        self._left_of: Counter[str] = Counter()
 
     async def work(self) -> None:
         """Handle keys until the queue is closed, and what was left is done."""
@@ -35,8 +39,7 @@ class Crew:
                 task = asyncio.create_task(self._finish(key))
                 await asyncio.wait({task}, timeout=self._patience)
                 if not task.done() and len(self._left) < LEFT_LIMIT:
-                    self._left.add(task)
-                    task.add_done_callback(self._left.discard)
+                    self._leave(key, task)
                 else:
                     await task
                 task = None
@@ -46,6 +49,24 @@ class Crew:
             for unfinished in (task, *self._left):
                 if unfinished is not None:
                     unfinished.cancel()
+
+    def _leave(self, key: Key, task: asyncio.Task[None]) -> None:
+        """Let a key be finished without a worker; too many of a namespace, and no other of it is begun."""
+        namespace = key.namespace
+
+        def end(ended: asyncio.Task[None]) -> None:
+            self._left.discard(ended)
+            self._left_of[namespace] -= 1
+            if self._left_of[namespace] < LEFT_OF_ONE:
+                self._queue.unblock(namespace)
+            if not self._left_of[namespace]:
+                del self._left_of[namespace]
+
+        self._left.add(task)
+        self._left_of[namespace] += 1
+        if self._left_of[namespace] >= LEFT_OF_ONE:
+            self._queue.block(namespace)
+        task.add_done_callback(end)
 
     async def _finish(self, key: Key) -> None:
         try:

@@ -4,12 +4,13 @@ Blocks: parts of a spec that one policy supplies whole, the first in precedence 
 No field here has a default in the schema, or "unset" could not be told from a choice; the defaults are these.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from virtualservice_operator.api.v1alpha1 import Copies, PlaceholderPolicy, RouteSettings, RoutingPolicySpec
 from virtualservice_operator.core.resolution import ResolvedPolicy
+from virtualservice_operator.core.template import Template, template_of
 
 DEFAULT_REJECT_STATUS: Final = 503
 DEFAULT_REJECT_BODY: Final = '{"error":"no copy of {{ ServiceName }} for developer {{ DeveloperName }}"}'
@@ -17,6 +18,14 @@ DEFAULT_EXTERNAL_NAME: Final = "placeholder.local"
 NO_SETTINGS: Final = RouteSettings()
 NO_SCOPES: Final[tuple[str, ...]] = ()
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Templated:
+    """The template that holds, and the policy it comes from."""
+
+    template: Template
+    policy: ResolvedPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class Blocks:
     external_name: str = DEFAULT_EXTERNAL_NAME
     places_all: bool = False
     placeholder_seconds: int | None = None
+    templated: Templated | None = None
 
     @property
     def makes_placeholders(self) -> bool:
@@ -73,7 +83,14 @@ def resolve_blocks(policies: Sequence[ResolvedPolicy]) -> Blocks:
         external_name=placeholder.external_name or DEFAULT_EXTERNAL_NAME,
         places_all=placeholder.create_for == "AllServices",
         placeholder_seconds=placeholder.ttl_seconds,
+        templated=next(_templates(policies), None),
     )
+
+
+def _templates(policies: Sequence[ResolvedPolicy]) -> Iterator[Templated]:
+    for policy in policies:
+        if policy.spec.template is not None:
+            yield Templated(template_of(policy.spec.template), policy)
 
 
 def route_settings(settings: RouteSettings) -> dict[str, Any]:

@@ -15,9 +15,6 @@ from enum import StrEnum
 from typing import Final
 
 THRESHOLD: Final = 3
-# Seconds after which a request counts as slow, and how many of them may be under way before no other is begun.
-SLOW: Final = 1.0
-SLOW_LIMIT: Final = 4
 # Seconds after which a trouble that nobody has asked about any more is forgotten: its objects may be gone.
 FORGOTTEN: Final = 120.0
 
@@ -36,14 +33,14 @@ class Circuit:
     What is known of one way to the API server. `now` is any clock in seconds that only goes forward.
 
     `failing` are the objects that failed since the last success, `openings` how often in a row it opened, `until` when
-    one may try again, `probe` the object that does, `running` when each request that is under way was begun.
+    one may try again, `probe` the object that does, `running` how many requests are under way.
     """
 
     failing: frozenset[str] = frozenset()
     openings: int = 0
     until: float = 0.0
     probe: str | None = None
-    running: tuple[float, ...] = ()
+    running: int = 0
 
     def state(self, now: float) -> State:
         """Return whether requests are made."""
@@ -54,10 +51,6 @@ class Circuit:
     def admits(self, now: float) -> bool:
         """Tell whether a request may be made: while half-open, one at a time."""
         return self.state(now) is State.CLOSED or (self.probe is None and now >= self.until)
-
-    def is_congested(self, now: float) -> bool:
-        """Tell whether so many requests wait for an answer that another would only wait with them."""
-        return sum(now - begun > SLOW for begun in self.running) >= SLOW_LIMIT
 
     @property
     def is_idle(self) -> bool:
@@ -71,31 +64,31 @@ class Circuit:
     def begin(self, name: str, now: float) -> "Circuit":
         """Return the circuit with a request for an object under way; `admits` has said yes."""
         probe = name if self.state(now) is State.HALF_OPEN else self.probe
-        return replace(self, probe=probe, running=(*self.running, now))
+        return replace(self, probe=probe, running=self.running + 1)
 
-    def succeed(self, begun: float) -> "Circuit":
+    def succeed(self) -> "Circuit":
         """Return the circuit after a request that went through, or was answered for what it asked: the way is free."""
-        return Circuit(running=self._without(begun))
+        return Circuit(running=self.running - 1)
 
-    def fail(self, name: str, begun: float, *, now: float, wait: float, threshold: int = THRESHOLD) -> "Circuit":
+    def fail(self, name: str, *, now: float, wait: float) -> "Circuit":
         """
         Return the circuit after a request that failed; `wait` is how long it stays open, should it open now.
 
         A request from before the opening changes nothing; that of the probe opens it again.
         """
-        failing = self.failing if len(self.failing) >= threshold else self.failing | {name}
-        ended = replace(self, failing=failing, running=self._without(begun))
+        failing = self.failing if len(self.failing) >= THRESHOLD else self.failing | {name}
+        ended = replace(self, failing=failing, running=self.running - 1)
         if self.openings and self.probe != name:
             return ended
-        if not self.openings and len(failing) < threshold:
+        if not self.openings and len(failing) < THRESHOLD:
             return ended
         return replace(ended, openings=self.openings + 1, until=now + wait, probe=None)
 
-    def give_up(self, name: str, begun: float) -> "Circuit":
+    def give_up(self, name: str) -> "Circuit":
         """Return the circuit after a request that was broken off by ourselves: it says nothing."""
         probe = None if self.probe == name else self.probe
-        return replace(self, probe=probe, running=self._without(begun))
+        return replace(self, probe=probe, running=self.running - 1)
 
-    def _without(self, begun: float) -> tuple[float, ...]:
-        at = self.running.index(begun)
-        return self.running[:at] + self.running[at + 1 :]
+    def hope(self, now: float) -> "Circuit":
+        """Return the circuit as it is when others have got through: one may try at once."""
+        return replace(self, until=min(self.until, now))

@@ -8,6 +8,7 @@ from typing import Any
 from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
 from virtualservice_operator.core.contest import Override
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
+from virtualservice_operator.core.template import Render
 
 
 class Action(StrEnum):
@@ -60,7 +61,8 @@ class Entry:
     How one Service stands for one policy, if every change succeeds.
 
     `developers` are those for whom the policy has a rule in the result; `routes` of them are routed to a copy, and for
-    `placeholders` a placeholder stands.
+    `placeholders` a placeholder stands. `rejection`: why the policy's template comes to nothing here, which the policy's
+    own condition says too.
     """
 
     service: str
@@ -75,6 +77,7 @@ class Entry:
     overrides: tuple[Override, ...] = ()
     ties: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    rejection: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class ServicePlan:
     `entries` are by policy name. `wanted` is the VirtualService that is wanted, whether it stands already or not; None
     where none is, or where what stands there stays. `placeholders` are those that are wanted; None where those that
     stand stay. `due`: when to look again, in seconds since 1970. `waiting`: a policy is departing, so nothing may be
-    decided yet.
+    decided yet. `templated`: the policy whose template has made `wanted`. `needs`: renderings without which there is no plan; with their results it is to be asked for again.
     """
 
     key: Key
@@ -109,3 +112,5 @@ class ServicePlan:
     placeholders: tuple[Placeholder, ...] | None = ()
     due: float | None = None
     waiting: bool = False
+    templated: Key | None = None
+    needs: tuple[Render, ...] = ()

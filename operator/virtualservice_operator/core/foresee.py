@@ -29,7 +29,8 @@ def foresee(without: Document | None, with_it: Document | None) -> tuple[Planned
 
 
 def _rules(document: Document) -> dict[str, Any]:
-    return {rule["name"]: rule for rule in document["spec"]["http"]}
+    """Return the rules by name; a template need not give them any."""
+    return {rule.get("name", f"rule {index}"): rule for index, rule in enumerate(document["spec"]["http"])}
 
 
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ Only what a decision needs is kept: thousands of Services stay in memory at one 
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from virtualservice_operator.api.conditions import Reason
@@ -77,7 +77,8 @@ class Service:
     """
     A core/v1 Service. `external_name` and `headless` Services are neither routed nor copies.
 
-    Nor is one with the annotation of a placeholder, whoever made it; `placed` is set for ours.
+    Nor is one with the annotation of a placeholder, whoever made it; `placed` is set for ours. `annotations` are for
+    templates: all but what kubectl keeps there for itself.
     """
 
     key: Key
@@ -91,6 +92,7 @@ class Service:
     placed: Placed | None = None
     ignored: bool = False
     copy_of: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def http_ports(self) -> tuple[ServicePort, ...]:
@@ -142,7 +144,9 @@ class VirtualService:
 
     `spec_digest` stands for the whole spec: equal digests, equal specs. `policies` and `developers` are our
     annotations as written; `owners` the (name, uid) of RoutingPolicies in ownerReferences; `destinations` the
-    namespaces its routes lead to (kept for ours only); `managers` the field managers other than ours.
+    namespaces its routes lead to (kept for ours only); `managers` the field managers other than ours. `extras` are the
+    labels and annotations that are not the operator's, `applied` those of them that it has written for a template, both
+    by `labels/KEY` or `annotations/KEY` (kept for ours only).
     """
 
     key: Key
@@ -162,6 +166,8 @@ class VirtualService:
     owners: frozenset[tuple[str, str]] = frozenset()
     destinations: frozenset[str] = frozenset()
     managers: tuple[str, ...] = ()
+    extras: Mapping[str, str] = field(default_factory=dict)
+    applied: frozenset[str] = frozenset()
 
     @property
     def rank(self) -> tuple[str, str, str]:

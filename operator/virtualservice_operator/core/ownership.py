@@ -62,8 +62,34 @@ def is_private(item: VirtualService) -> bool:
     return bool(item.export_to) and all(scope in (".", item.key.namespace) for scope in item.export_to)
 
 
-def stamp(key: Key, spec: dict[str, Any], contributing: Sequence[Policy], developers: Sequence[str]) -> dict[str, Any]:
-    """Return the whole VirtualService as it is sent: our name, mark, annotations and owners around a spec."""
+_OURS: Final = frozenset(
+    {
+        f"labels/{names.MANAGED_BY_LABEL}",
+        f"labels/{names.SERVICE_LABEL}",
+        *(f"annotations/{key}" for key in (names.POLICIES_ANNOTATION, names.DEVELOPERS_ANNOTATION)),
+        *(f"annotations/{key}" for key in (names.MANAGED_ANNOTATION, names.ADOPT_ANNOTATION)),
+    }
+)
+
+
+def is_extra(place: str) -> bool:
+    """Tell whether a label or annotation, by `labels/KEY` or `annotations/KEY`, is not the operator's own."""
+    return place not in _OURS
+
+
+def stamp(
+    key: Key,
+    spec: dict[str, Any],
+    contributing: Sequence[Policy],
+    developers: Sequence[str],
+    metadata: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """
+    Return the whole VirtualService as it is sent: our name, mark, annotations and owners around a spec.
+
+    `metadata`: labels and annotations that a template adds.
+    """
+    added = metadata or {}
     annotations = {names.POLICIES_ANNOTATION: ",".join(policy.key.name for policy in contributing)}
     if developers:
         annotations[names.DEVELOPERS_ANNOTATION] = ",".join(sorted(developers))
@@ -73,8 +99,12 @@ def stamp(key: Key, spec: dict[str, Any], contributing: Sequence[Policy], develo
         "metadata": {
             "name": names.virtual_service_name(key.name),
             "namespace": key.namespace,
-            "labels": {names.MANAGED_BY_LABEL: names.OPERATOR, names.SERVICE_LABEL: key.name},
-            "annotations": annotations,
+            "labels": {
+                **(added.get("labels") or {}),
+                names.MANAGED_BY_LABEL: names.OPERATOR,
+                names.SERVICE_LABEL: key.name,
+            },
+            "annotations": {**(added.get("annotations") or {}), **annotations},
             "ownerReferences": [
                 {
                     "apiVersion": names.API_VERSION,
@@ -111,6 +141,19 @@ def differs(document: Mapping[str, Any], spec_digest: str, observed: VirtualServ
         return "other developers are routed"
     if observed.service_label != metadata["labels"][names.SERVICE_LABEL] or not owners <= observed.owners:
         return "our labels or owners were changed"
+    return _differing_extras(metadata, observed)
+
+
+def _differing_extras(metadata: Mapping[str, Any], observed: VirtualService) -> str | None:
+    """Return whether the labels and annotations of a template are not as wanted; others' are none of our business."""
+    wanted = {
+        place: value
+        for kind in ("labels", "annotations")
+        for key, value in metadata[kind].items()
+        if is_extra(place := f"{kind}/{key}")
+    }
+    if any(observed.extras.get(place) != value for place, value in wanted.items()) or observed.applied - wanted.keys():
+        return "the template's labels or annotations differ"
     return None
 
 

@@ -26,23 +26,31 @@ from virtualservice_operator.core.changes import Action, Change, Entry, ServiceP
 from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
+from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict
 from virtualservice_operator.core.foresee import foresee
+from virtualservice_operator.core.frozen import find_freezers, frozen_by, named_policies
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
+from virtualservice_operator.core.output import check_draft
 from virtualservice_operator.core.ownership import differs, digest, outranks, stamp
 from virtualservice_operator.core.placeholders import Placement, placeholder_changes
 from virtualservice_operator.core.precedence import in_precedence
-from virtualservice_operator.core.resolution import ResolvedPolicy, permits
+from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.routes import write_rules
 from virtualservice_operator.core.selection import governs, skip_finding
 from virtualservice_operator.core.snapshot import Case, Snapshot, virtual_service_key
+from virtualservice_operator.core.template import Render, Renders, template_of
+from virtualservice_operator.core.template_variables import Scene
+
+_NOTHING_RENDERED: Final[Renders] = {}
 
 
-def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0) -> ServicePlan:
+def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Renders = _NOTHING_RENDERED) -> ServicePlan:
     """
     Return the changes that bring the VirtualService of one Service to what all policies together want.
 
-    `now`: seconds since 1970; only the end of placeholders' time depends on it.
+    `now`: seconds since 1970; only the end of placeholders' time depends on it. `renders`: what is known to come of
+    templates; a plan that needs more says so and nothing else.
     """
     if snapshot.settings.is_denied(key.namespace):
         return ServicePlan(key)  # nothing is touched there, whatever it looks like
@@ -50,22 +58,37 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0) -> ServicePlan:
     observed = snapshot.virtual_service(virtual_service_key(key))
     concerned = _concerned(snapshot, service) if service is not None else ()
     governing = tuple(policy for policy in concerned if policy.is_in_force)
-    if any(policy.policy.departing for policy in (*governing, *_named_policies(snapshot, observed))):
+    named = tuple(named_policies(snapshot, observed))
+    if any(policy.policy.departing for policy in (*governing, *named)):
         return ServicePlan(key, waiting=True)
-    case = Case(snapshot, key, service, observed, now)
-    plan = _plan_wanted(case, in_precedence(governing))
+    unchecked = {policy.policy.key: policy for policy in (*concerned, *named) if policy.unchecked}
+    if unchecked:
+        return ServicePlan(key, needs=tuple(check_of(policy) for policy in unchecked.values()))
+    case = Case(snapshot, key, service, observed, now, renders)
+    try:
+        plan = _plan_wanted(case, in_precedence(governing))
+        foreseen = {}
+        for observer in (policy for policy in concerned if policy.observes):
+            would = _plan_wanted(case, in_precedence((*governing, observer)))
+            foreseen[observer.policy.key.name] = _foreseen(plan, would, would.entries[observer.policy.key.name])
+    except NeedsRenders as missing:
+        return ServicePlan(key, needs=missing.renders)
     before, after = placeholder_changes(snapshot, key, plan.placeholders)
-    foreseen = {}
-    for observer in (policy for policy in concerned if policy.observes):
-        would = _plan_wanted(case, in_precedence((*governing, observer)))
-        foreseen[observer.policy.key.name] = _foreseen(plan, would, would.entries[observer.policy.key.name])
     changes = (*before, *plan.changes, *after, *_delete_orphans(snapshot, key))
     return replace(plan, changes=changes, entries={**plan.entries, **foreseen})
 
 
+def check_of(policy: ResolvedPolicy) -> Render:
+    """Return what has to be asked about a policy's template before anything is decided by it."""
+    found = policy.policy
+    if policy.spec.template is None:
+        raise ValueError(f"{found.key} has no template")
+    return Render(found.key, found.uid, found.generation, template_of(policy.spec.template))
+
+
 def _foreseen(plan: ServicePlan, would: ServicePlan, entry: Entry) -> Entry:
     """Return the entry of a policy in mode Observe; `entry` is what it would be in mode Enforce."""
-    found = Entry(entry.service, ServiceState.OBSERVED, Reason.OBSERVED)
+    found = Entry(entry.service, ServiceState.OBSERVED, Reason.OBSERVED, rejection=entry.rejection)
     if entry.state is ServiceState.FAILED or entry.reason is Reason.HOST_TAKEN:
         return replace(found, planned_change=PlannedChange.CONFLICT, message=entry.message)
     if entry.state is ServiceState.FROZEN:
@@ -79,19 +102,16 @@ def _concerned(snapshot: Snapshot, service: Service) -> tuple[ResolvedPolicy, ..
     return tuple(policy for policy in snapshot.accepted(service.key.namespace) if governs(policy.spec, service))
 
 
-def _named_policies(snapshot: Snapshot, observed: VirtualService | None) -> Iterator[ResolvedPolicy]:
-    """Yield the existing policies that contributed to a VirtualService of ours, by its annotation."""
-    if observed is None or not observed.marked:
-        return
-    for name in (observed.policies or "").split(","):
-        policy = snapshot.policy(Key(observed.key.namespace, name))
-        if policy is not None:
-            yield policy
+def _plan_wanted(
+    case: Case, governing: tuple[ResolvedPolicy, ...], refused: tuple[ResolvedPolicy, ...] = ()
+) -> ServicePlan:
+    """
+    Return the plan by these policies.
 
-
-def _plan_wanted(case: Case, governing: tuple[ResolvedPolicy, ...]) -> ServicePlan:
+    `refused` are those whose template comes to nothing here: for this Service they count as not accepted.
+    """
     snapshot, key, service, observed = case.snapshot, case.key, case.service, case.observed
-    freezers = _freezers(snapshot, observed)
+    freezers = find_freezers(snapshot, observed, refused)
     if service is not None and (governing or freezers):
         claimed = _claimed_by_others(snapshot, service, observed, (*governing, *freezers))
         if claimed is not None:
@@ -103,7 +123,27 @@ def _plan_wanted(case: Case, governing: tuple[ResolvedPolicy, ...]) -> ServicePl
     skip = skip_finding(service)
     if skip is not None:
         return _skipped(key, observed, governing, skip)
-    return _plan_routing(case, service, governing)
+    try:
+        return _plan_routing(case, service, governing)
+    except TemplateFails as failure:
+        return _without_template(case, governing, refused, str(failure))
+
+
+def _without_template(
+    case: Case, governing: tuple[ResolvedPolicy, ...], refused: tuple[ResolvedPolicy, ...], message: str
+) -> ServicePlan:
+    """Return the plan where a template comes to nothing: what its policy contributed to stays, others go on without it."""
+    templated = resolve_blocks(governing).templated
+    if templated is None:
+        raise ValueError(f"{case.key}: no policy has a template, and one fails")
+    found = templated.policy
+    rejection = Finding(Reason.INVALID_TEMPLATE, f"Service {case.key.name}: {message}")
+    left_out = replace(found, rejection=rejection)
+    rest = tuple(policy for policy in governing if policy is not found)
+    plan = _plan_wanted(case, rest, (*refused, left_out))
+    name = found.policy.key.name
+    entry = plan.entries.get(name) or Entry(case.key.name, ServiceState.FAILED, rejection.reason, message)
+    return replace(plan, entries={**plan.entries, name: replace(entry, rejection=rejection)})
 
 
 def _claimed_by_others(
@@ -135,19 +175,17 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     rival = find_rival(snapshot, key, observed, blocks)
     if rival is not None and observed is None:
         return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key, "is older"))
-    domain = snapshot.settings.cluster_domain
     led = (*contest.developers.values(), *contest.placed.values())
     developers = sorted({name for found in led for name in found} | placement.remembered)
-    spec = {
-        "hosts": [names.service_fqdn(key.name, key.namespace, domain)],
-        **({"exportTo": list(blocks.export_to)} if blocks.export_to else {}),
-        "http": list(write_rules(service, governing, contest, blocks, domain)),
-    }
-    document = stamp(key, spec, [policy.policy for policy in governing], developers)
+    domain = snapshot.settings.cluster_domain
+    sections = write_rules(service, governing, contest, blocks, domain)
+    scene = Scene(service, governing, choices, placement.places, sections, blocks, domain)
+    draft = make_draft(scene, case.renders)
+    contributing = [policy.policy for policy in governing]
+    document = stamp(key, draft.spec, contributing, developers, draft.metadata)
     change = _change_for(document, observed)
     if change is not None:
-        permitted = {namespace for policy in governing for namespace in policy.namespaces}
-        findings = check_virtual_service(document, key, domain, permitted)
+        findings = _check(draft, document, scene)
         if findings:
             return _everywhere(key, governing, ServiceState.FAILED, findings[0])
     entries = {policy.policy.key.name: _entry(key, policy, contest, placement) for policy in governing}
@@ -156,7 +194,16 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
         finding = host_conflict(rival, snapshot, key, "ranks first" if outranked else "is younger, so Istio ignores it")
         entries = {name: _beside_rival(entry, finding, outranked=outranked) for name, entry in entries.items()}
     changes = (change,) if change is not None else ()
-    return ServicePlan(key, changes, entries, document, placeholders, placement.due)
+    source = blocks.templated.policy.policy.key if blocks.templated is not None else None
+    return ServicePlan(key, changes, entries, document, placeholders, placement.due, templated=source)
+
+
+def _check(draft: Draft, document: dict[str, Any], scene: Scene) -> tuple[Finding, ...]:
+    """Return why a VirtualService must not be written; what a template made has wider limits and a stricter look."""
+    if draft.parts:
+        return check_draft(draft, scene)
+    reached = {namespace for policy in scene.policies for namespace in policy.namespaces}
+    return check_virtual_service(document, scene.service.key, scene.domain, reached)
 
 
 def _change_for(document: dict[str, Any], observed: VirtualService | None) -> Change | None:
@@ -197,50 +244,16 @@ def _released(key: Key, observed: VirtualService, governing: Sequence[ResolvedPo
 # ---- frozen, skipped, orphaned
 
 
-def _freezers(snapshot: Snapshot, observed: VirtualService | None) -> tuple[ResolvedPolicy, ...]:
-    """
-    Return the policies that contributed to what stands in the cluster and are not accepted by now, or suspended.
-
-    The last good state stays.
-
-    Safety first: what routes to a namespace that is denied by now, or has withdrawn its consent, is planned anew
-    without them.
-    """
-    if observed is None or not all(_may_stay(snapshot, observed, name) for name in observed.destinations):
-        return ()
-    return tuple(policy for policy in _named_policies(snapshot, observed) if policy.freezes)
-
-
-def _may_stay(snapshot: Snapshot, observed: VirtualService, destination: str) -> bool:
-    """Tell whether a route to a namespace may stay as it is; one to a namespace that is gone harms nobody."""
-    own = observed.key.namespace
-    if destination == own or snapshot.settings.is_denied(destination):
-        return destination == own
-    namespace = snapshot.namespace(destination)
-    return namespace is None or permits(namespace, own, snapshot.settings)
-
-
 def _frozen(
     key: Key,
     observed: VirtualService | None,
     governing: Sequence[ResolvedPolicy],
     freezers: Sequence[ResolvedPolicy],
 ) -> ServicePlan:
-    plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, _frozen_by(freezers))
+    plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, frozen_by(freezers))
     name = observed.key.name if observed is not None else None
     entries = {p: replace(entry, virtual_service=name) for p, entry in plan.entries.items()}
     return replace(plan, entries=entries, placeholders=None)
-
-
-def _frozen_by(freezers: Sequence[ResolvedPolicy]) -> Finding:
-    """Return the finding; a policy that is not accepted is named before a suspended one: it has to be mended."""
-    rejected = [policy.policy.key.name for policy in freezers if policy.rejection is not None]
-    if rejected:
-        remedy = f"policy {', '.join(rejected)} is accepted again (mend or delete it)"
-        return Finding(Reason.POLICY_NOT_ACCEPTED, f"stays as it is until {remedy}")
-    listed = ", ".join(policy.policy.key.name for policy in freezers)
-    remedy = f"policy {listed} is in force again (set its mode to Enforce, or delete it)"
-    return Finding(Reason.POLICY_SUSPENDED, f"stays as it is until {remedy}")
 
 
 def _skipped(

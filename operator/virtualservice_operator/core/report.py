@@ -93,15 +93,18 @@ def _matched(standing: Standing) -> int:
 
 
 def _conditions(standing: Standing, programmed: int, counts: Mapping[ServiceState, int]) -> list[Condition]:
-    accepted = _accepted(standing.policy)
+    accepted = _accepted(standing)
     written = _programmed(standing)
     ready = _ready(standing, accepted, written, programmed, counts)
     return [ready, accepted, _resolved_refs(standing), written, *_when_true(standing, accepted, written)]
 
 
-def _accepted(policy: ResolvedPolicy) -> Condition:
-    if policy.rejection is not None:
-        return Condition(ConditionType.ACCEPTED, "False", policy.rejection.reason, _cut(policy.rejection.message))
+def _accepted(standing: Standing) -> Condition:
+    """Return whether the policy is accepted; a template that comes to nothing for some Service is not."""
+    failing = (entry.rejection for entry in _sorted(standing) if entry.rejection is not None)
+    rejection = standing.policy.rejection or next(failing, None)
+    if rejection is not None:
+        return Condition(ConditionType.ACCEPTED, "False", rejection.reason, _cut(rejection.message))
     return Condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED)
 
 

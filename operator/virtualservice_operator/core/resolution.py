@@ -6,6 +6,7 @@ This depends on the policy and the Namespaces only, not on any Service, so it is
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
@@ -29,6 +30,7 @@ class PlanSettings:
     requires_consent: bool = False
     requires_placeholder_consent: bool = True
     placeholder_delay: float = 0.0
+    allows_templates: bool = True
 
     def is_denied(self, namespace: str) -> bool:
         """Tell whether a namespace is closed to policies and copies: Kubernetes' own, Istio's, the operator's."""
@@ -82,6 +84,7 @@ class ResolvedPolicy:
 
     `rejection` is set where it is not accepted; it then has no developers. `findings` name developers' namespaces
     that could not be used: each costs that developer only. `namespaces` are all that the developers reach.
+    `unchecked`: it has a template, and nobody has looked yet whether that compiles; until then nothing is decided.
     """
 
     policy: Policy
@@ -89,6 +92,7 @@ class ResolvedPolicy:
     developers: tuple[ResolvedDeveloper, ...] = ()
     findings: tuple[Finding, ...] = ()
     namespaces: frozenset[str] = frozenset()
+    unchecked: bool = False
 
     @property
     def is_in_force(self) -> bool:
@@ -113,8 +117,27 @@ class ResolvedPolicy:
         return self.policy.spec
 
 
-def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings: PlanSettings) -> ResolvedPolicy:
-    """Return the policy with its developers found, or with the reason why it is not accepted."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found about the template of one edition of a policy: `finding` is None where it compiles."""
+
+    uid: str
+    generation: int
+    finding: Finding | None = None
+
+    def is_about(self, policy: Policy) -> bool:
+        """Tell whether it speaks of the policy as it is now."""
+        return (self.uid, self.generation) == (policy.uid, policy.generation)
+
+
+def resolve_policy(
+    policy: Policy, namespaces: Mapping[str, Namespace], settings: PlanSettings, verdict: Verdict | None = None
+) -> ResolvedPolicy:
+    """
+    Return the policy with its developers found, or with the reason why it is not accepted.
+
+    `verdict`: on the policy's template, if it has one and somebody has looked.
+    """
     if policy.spec is None:
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(policy.problems)))
     if settings.is_denied(policy.key.namespace):
@@ -122,6 +145,11 @@ def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings
     problems = [*match_problems(policy.spec)]
     if problems:
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(problems)))
+    known = verdict if verdict is not None and verdict.is_about(policy) else None
+    if policy.spec.template is not None and not settings.allows_templates:
+        return ResolvedPolicy(policy, _TEMPLATES_DISABLED)
+    if known is not None and known.finding is not None:
+        return ResolvedPolicy(policy, known.finding)
     wanted = _wanted_namespaces(policy.spec, namespaces)
     developers, findings = [], []
     for name, listed in wanted.items():
@@ -137,7 +165,14 @@ def resolve_policy(policy: Policy, namespaces: Mapping[str, Namespace], settings
         ]
         developers.append(ResolvedDeveloper(name, tuple(usable), tuple(matches), listed[0]))
     reached = frozenset(namespace for developer in developers for namespace in developer.namespaces)
-    return ResolvedPolicy(policy, None, tuple(developers), tuple(findings), reached)
+    unchecked = policy.spec.template is not None and known is None
+    return ResolvedPolicy(policy, None, tuple(developers), tuple(findings), reached, unchecked)
+
+
+_TEMPLATES_DISABLED: Final = Finding(
+    Reason.INVALID_TEMPLATE,
+    "spec.template: the operator was started with --templates=Disabled; remove it, or ask the platform team to allow it",
+)
 
 
 def depends_on_namespace(policy: Policy, versions: Iterable[Namespace]) -> bool:

@@ -5,6 +5,7 @@ Source: Istio takes the first rule that matches, and a port with rules but no ca
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from virtualservice_operator.api import names
@@ -18,14 +19,60 @@ from virtualservice_operator.core.variables import substitute
 Rule = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenRule:
+    """One rule, and whose requests it takes: the names of policy and developer, and what becomes of them."""
+
+    rule: Rule
+    policy: str
+    developer: str
+    kind: TargetKind
+    by_source: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """
+    The http rules of a Service, in their order.
+
+    `developers` are those of one developer each, callers' namespaces last; then the rule for unknown developers, then
+    the catch-alls.
+    """
+
+    developers: tuple[WrittenRule, ...]
+    unknown: tuple[Rule, ...]
+    default: tuple[Rule, ...]
+
+    def explicit(self) -> tuple[Rule, ...]:
+        """Return the rules for what a request says."""
+        return tuple(item.rule for item in self.developers if not item.by_source)
+
+    def sources(self) -> tuple[Rule, ...]:
+        """Return the rules for where a request comes from."""
+        return tuple(item.rule for item in self.developers if item.by_source)
+
+    def all_rules(self) -> tuple[Rule, ...]:
+        """Return all of them."""
+        return (*self.explicit(), *self.sources(), *self.unknown, *self.default)
+
+
 def write_rules(
     service: Service, policies: Sequence[ResolvedPolicy], contest: Contest, blocks: Blocks, domain: str
-) -> tuple[Rule, ...]:
+) -> Sections:
     """Return the http rules for a Service: developers', the one for unknown developers, the catch-all."""
-    return (
-        *(_developer_rule(service, members, blocks, domain) for members in in_rules(contest.winners, policies)),
-        *(_unknown_rules(service, policies, blocks) if blocks.rejects_unknown else ()),
-        *_default_rules(service, blocks, domain),
+    return Sections(
+        tuple(
+            WrittenRule(
+                _developer_rule(service, members, blocks, domain),
+                members[0].policy.policy.key.name,
+                members[0].developer.name,
+                members[0].target.kind,
+                members[0].match.kind is MatchKind.SOURCE,
+            )
+            for members in in_rules(contest.winners, policies)
+        ),
+        tuple(_unknown_rules(service, policies, blocks)) if blocks.rejects_unknown else (),
+        tuple(_default_rules(service, blocks, domain)),
     )
 
 

@@ -17,9 +17,11 @@ from virtualservice_operator.core.ownership import assigned_key, claimed_keys
 from virtualservice_operator.core.resolution import (
     PlanSettings,
     ResolvedPolicy,
+    Verdict,
     depends_on_namespace,
     resolve_policy,
 )
+from virtualservice_operator.core.template import Renders
 
 _Outer = TypeVar("_Outer")
 _Inner = TypeVar("_Inner")
@@ -41,6 +43,7 @@ class Snapshot:
         self._assigned: dict[Key, dict[Key, VirtualService]] = defaultdict(dict)
         self._claims: dict[Key, dict[Key, VirtualService]] = defaultdict(dict)
         self._resolved: dict[Key, ResolvedPolicy] = {}
+        self._verdicts: dict[Key, Verdict] = {}
         self._reaching: dict[str, frozenset[str]] | None = None
         self._rivals: dict[str, frozenset[str]] = {}
         for item in objects:
@@ -104,9 +107,9 @@ class Snapshot:
         return tuple(policy for policy in self.policies(namespace) if policy.rejection is None)
 
     def decides_missing(self, namespace: str) -> bool:
-        """Tell whether some policy of a namespace says what happens where there is no copy."""
+        """Tell whether some policy of a namespace says what happens where there is no copy; a template may."""
         specs = (policy.spec for policy in self.accepted(namespace))
-        return any(spec.copies is not None or spec.placeholder is not None for spec in specs)
+        return any(block is not None for spec in specs for block in (spec.copies, spec.placeholder, spec.template))
 
     def policy_namespaces_reaching(self, namespace: str) -> frozenset[str]:
         """Return the namespaces whose accepted policies reach a developer's namespace."""
@@ -153,7 +156,8 @@ class Snapshot:
     def _resolve(self, policy: Policy) -> ResolvedPolicy:
         resolved = self._resolved.get(policy.key)
         if resolved is None:
-            resolved = self._resolved[policy.key] = resolve_policy(policy, self._namespaces, self.settings)
+            verdict = self._verdicts.get(policy.key)
+            resolved = self._resolved[policy.key] = resolve_policy(policy, self._namespaces, self.settings, verdict)
         return resolved
 
     # ---- changing (the store only)
@@ -184,6 +188,18 @@ class Snapshot:
         limit = now - self.settings.placeholder_delay
         self._gone = {known: at for known, at in self._gone.items() if at > limit}
         self._gone[key] = now
+
+    def put_verdict(self, policy: Key, verdict: Verdict | None) -> None:
+        """Enter what was found about a policy's template; None where that is to be found anew."""
+        self._verdicts = {
+            key: known
+            for key, known in self._verdicts.items()
+            if key != policy and key.name in self._policies.get(key.namespace, {})
+        }
+        if verdict is not None:
+            self._verdicts[policy] = verdict
+        self._resolved.pop(policy, None)
+        self._forget_reach()
 
     def remove(self, kind: type[ClusterObject], key: Key) -> ClusterObject | None:
         """Take an object out and return it, if it was there."""
@@ -245,6 +261,7 @@ class Case:
     One Service for which something is decided.
 
     `service` and `observed`, the VirtualService of the name that is ours, may be missing. `now`: seconds since 1970.
+    `renders`: what is known to come of templates.
     """
 
     snapshot: Snapshot
@@ -252,6 +269,7 @@ class Case:
     service: Service | None
     observed: VirtualService | None
     now: float
+    renders: Renders
 
 
 def virtual_service_key(key: Key) -> Key:

@@ -229,6 +229,21 @@ class KubeClient:
         """Return a VirtualService as it is stored."""
         return await self.request("GET", _virtual_service_path({"namespace": target.namespace, "name": target.name}))
 
+    async def try_virtual_service(self, document: Mapping[str, Any], uid: str | None) -> None:
+        """
+        Ask the API server, and Istio's webhook behind it, what they say of a create or, with a uid, of an update.
+
+        Nothing is stored.
+        """
+        condition = {"resourceVersion": "0"} if uid is None else {"uid": uid}
+        sent = {**document, "metadata": {**document["metadata"], **condition}}
+        path = f"{_virtual_service_path(document['metadata'])}?dryRun=All"
+        await self._apply(path, sent, force=uid is not None)
+
+    async def get_crd(self, name: str) -> Any:
+        """Return a CustomResourceDefinition."""
+        return await self.request("GET", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
+
     # ---- placeholders
 
     async def create_placeholder(self, document: Mapping[str, Any]) -> Any:

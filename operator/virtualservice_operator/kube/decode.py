@@ -6,7 +6,7 @@ That one becomes a Policy without spec, with its problems in words.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from virtualservice_operator.core.objects import (
     ServicePort,
     VirtualService,
 )
-from virtualservice_operator.core.ownership import digest
+from virtualservice_operator.core.ownership import digest, is_extra
 
 _HTTP_PROTOCOLS: Final = frozenset({"http", "http2", "grpc", "grpc-web", "http_proxy"})
 _OTHER_PROTOCOLS: Final = frozenset({"tcp", "udp", "https", "tls", "mongo", "redis", "mysql"})
@@ -35,6 +35,8 @@ _STANDARD_APP_PROTOCOLS: Final = {
 }
 # Ports that Istio takes for TCP unless the port says otherwise: their servers speak first.
 _TCP_PORTS: Final = frozenset({25, 53, 3306, 27017})
+# What kubectl apply keeps for itself: as long as the object.
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _GATEWAY_LABEL: Final = "gateway.networking.k8s.io/gateway-name"
 _ISTIO_COMPONENT_LABEL: Final = "operator.istio.io/component"
 _GATEWAY_COMPONENTS: Final = frozenset({"IngressGateways", "EgressGateways"})
@@ -56,6 +58,7 @@ def decode_service(raw: Mapping[str, Any]) -> Service:
         placed=_decode_placed(metadata, spec),
         ignored=annotations.get(names.IGNORE_ANNOTATION) == "true",
         copy_of=annotations.get(names.COPY_OF_ANNOTATION),
+        annotations={key: value for key, value in annotations.items() if key != _LAST_APPLIED},
     )
 
 
@@ -164,6 +167,8 @@ def decode_virtual_service(raw: Mapping[str, Any]) -> VirtualService:
         ),
         destinations=frozenset(_destinations(spec)) if marked else frozenset(),
         managers=tuple(sorted(_other_managers(metadata))),
+        extras=_extras(labels, annotations) if marked else {},
+        applied=frozenset(_applied(metadata)) if marked else frozenset(),
     )
 
 
@@ -203,13 +208,36 @@ def _path(parts: Sequence[str | int]) -> str:
 
 
 def _destinations(spec: Mapping[str, Any]) -> set[str]:
-    """Return the namespaces that routes lead to, read from full host names."""
+    """Return the namespaces that requests are sent to, mirrored ones too, read from full host names."""
     hosts = (
-        route.get("destination", {}).get("host", "")
+        destination.get("host", "")
         for rule in spec.get("http") or ()
-        for route in rule.get("route") or ()
+        for destination in (
+            *(route.get("destination", {}) for route in (*(rule.get("route") or ()), *(rule.get("mirrors") or ()))),
+            rule.get("mirror") or {},
+        )
     )
     return {host.split(".")[1] for host in hosts if "." in host}
+
+
+def _extras(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels and annotations that are not the operator's own."""
+    found = {
+        f"{kind}/{key}": value
+        for kind, of in (("labels", labels), ("annotations", annotations))
+        for key, value in of.items()
+    }
+    return {place: value for place, value in found.items() if is_extra(place)}
+
+
+def _applied(metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the labels and annotations beside the operator's own that it has applied: those are a template's."""
+    for entry in metadata.get("managedFields") or ():
+        if entry.get("manager") == names.FIELD_MANAGER and entry.get("operation") == "Apply":
+            fields = entry.get("fieldsV1", {}).get("f:metadata", {})
+            for kind in ("labels", "annotations"):
+                places = (f"{kind}/{key[2:]}" for key in fields.get(f"f:{kind}", {}) if key.startswith("f:"))
+                yield from (place for place in places if is_extra(place))
 
 
 def _other_managers(metadata: Mapping[str, Any]) -> set[str]:

@@ -134,16 +134,15 @@ class StoredOtherwise(KubeError):  # noqa: N818 - it says what happened
 
 class HeldBack(KubeError):  # noqa: N818 - it says what happened
     """
-    We have not asked, as others before us failed; `verdict` is what they got, `retry_after` when to come back.
+    We have not asked, as others before us failed.
 
-    `early`: so soon that nobody needs to be told.
+    `verdict` is what they got, `retry_after` when to come back.
     """
 
-    def __init__(self, message: str, verdict: "Verdict", retry_after: float, *, early: bool = False) -> None:
+    def __init__(self, message: str, verdict: "Verdict", retry_after: float) -> None:
         super().__init__(message)
         self.verdict = verdict
         self.retry_after = retry_after
-        self.early = early
 
 
 class ApiError(KubeError):

@@ -18,7 +18,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.core.objects import ClusterObject, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.decode import DECODERS
-from virtualservice_operator.kube.errors import ApiError, ConnectionLost, KubeError, asked_wait
+from virtualservice_operator.kube.errors import ApiError, ConnectionLost, KubeError, NoAnswer, asked_wait
 
 PATHS: Final[Mapping[type[ClusterObject], str]] = {
     Service: "/api/v1/services",
@@ -156,6 +156,8 @@ class Informer:
         self._cause = "start"
         self._version: int | None = None
         self._failures = 0
+        self._was_lost = False
+        self._hurry = asyncio.Event()
         self._list_due = 0.0
         self._fresh = FreshLists()
         self._round: asyncio.Timeout | None = None
@@ -237,13 +239,28 @@ class Informer:
     async def _wait_out(self, error: KubeError) -> None:
         self._sink.report(self._kind, error)
         self._pulse.up(self._kind, is_up=False)
-        most = (
-            self._timing.refused if isinstance(error, ConnectionLost) or is_missing_kind(error) else self._timing.most
-        )
+        is_lost = isinstance(error, ConnectionLost)
+        if is_lost is not self._was_lost:
+            # It answers again, if only with an error: right after its start a server knows nobody's rights yet.
+            self._was_lost, self._failures = is_lost, 0
+        if isinstance(error, NoAnswer):
+            self._version = None  # bookmarks come every minute: perhaps the server has never reached our version
+        most = self._timing.refused if is_lost or is_missing_kind(error) else self._timing.most
         delay = min(self._timing.first * 2**self._failures, most)
         self._failures = min(self._failures + 1, 10)
-        asked = asked_wait(error) or 0.0
-        await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - only spreads load
+        await self._pause(asked_wait(error) or 0.0, delay * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads load
+
+    async def _pause(self, asked: float, delay: float) -> None:
+        """Wait as long as the server asks, and for our own delay unless `hurry` ends it."""
+        self._hurry.clear()
+        await asyncio.sleep(asked)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay - asked):
+                await self._hurry.wait()
+
+    def hurry(self) -> None:
+        """End a wait that nobody has asked for: others have got through to the server."""
+        self._hurry.set()
 
 
 def _is_expired(error: KubeError) -> bool:

@@ -1,0 +1,145 @@
+"""
+What a template made, held against the tenant rules: it reaches no further than its policy may.
+
+Its form was looked at before, by the schema. Here it is about what the planner knows: which hosts are the Service's,
+which copies are permitted, which ports there are.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from virtualservice_operator.api import names
+from virtualservice_operator.api.conditions import Reason
+from virtualservice_operator.core.draft import Draft
+from virtualservice_operator.core.objects import Finding
+from virtualservice_operator.core.template_variables import Scene
+
+# Keys under these belong to Kubernetes, Istio, and to tools that would take the object for their own.
+RESERVED_PREFIXES: Final = (
+    *("kubernetes.io", "k8s.io", "istio.io", "argoproj.io", "fluxcd.io", "helm.sh"),
+    names.GROUP,
+)
+_MESH: Final = "mesh"
+
+
+def check_draft(draft: Draft, scene: Scene) -> tuple[Finding, ...]:
+    """Return what of a template's output is not allowed, each with template, line, field, value and remedy."""
+    problems = (
+        *_metadata_problems(draft.metadata, scene),
+        *_host_problems(draft.spec, scene),
+        *_destination_problems(draft.spec, scene),
+        *_order_problems(draft.spec.get("http") or (), {port.number for port in scene.service.http_ports}),
+    )
+    return tuple(Finding(Reason.OUTPUT_NOT_ALLOWED, _said(draft, *problem)) for problem in problems)
+
+
+def _said(draft: Draft, path: str, value: Any, text: str) -> str:
+    place = draft.place(path)
+    shown = "" if value is None else f" {_shown(value)}"
+    return f"{place + ': ' if place else ''}{path}:{shown} {text}".replace(":  ", ": ")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else text[:99] + "…"  # noqa: PLR2004 - long enough to recognise
+
+
+Problem = tuple[str, Any, str]
+
+
+def _metadata_problems(metadata: Mapping[str, Any], scene: Scene) -> Iterator[Problem]:
+    for field, expected in (
+        ("name", names.virtual_service_name(scene.service.key.name)),
+        ("namespace", scene.service.key.namespace),
+    ):
+        if metadata.get(field, expected) != expected:
+            yield f"metadata.{field}", metadata[field], f"is not {expected}; leave it out, or write it so"
+    for kind in ("labels", "annotations"):
+        for key in metadata.get(kind) or ():
+            domain = key.partition("/")[0] if "/" in key else ""
+            for prefix in RESERVED_PREFIXES:
+                if domain == prefix or domain.endswith(f".{prefix}"):
+                    yield f"metadata.{kind}", key, f"is reserved ({prefix}); choose a key of your own"
+
+
+def _host_problems(spec: Mapping[str, Any], scene: Scene) -> Iterator[Problem]:
+    for index, host in enumerate(spec["hosts"]):
+        if host != scene.own_host:
+            yield (
+                f"spec.hosts[{index}]",
+                host,
+                f"is not the Service's own host, {scene.own_host}; write {{{{ ServiceFQDN }}}}",
+            )
+    if len(spec["hosts"]) > 1 and all(host == scene.own_host for host in spec["hosts"]):
+        yield "spec.hosts", None, "the host is there twice; keep one"
+    for path, gateways in _gateways(spec):
+        for gateway in gateways:
+            if gateway != _MESH:
+                yield path, gateway, "is not permitted: only mesh; leave gateways out"
+
+
+def _gateways(spec: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
+    yield "spec.gateways", spec.get("gateways") or ()
+    for index, rule in enumerate(spec.get("http") or ()):
+        for number, match in enumerate(rule.get("match") or ()):
+            yield f"spec.http[{index}].match[{number}].gateways", match.get("gateways") or ()
+
+
+def _destination_problems(spec: Mapping[str, Any], scene: Scene) -> Iterator[Problem]:
+    permitted = scene.destinations()
+    for path, host in _destinations(spec):
+        if host not in permitted:
+            yield path, host, _NOT_PERMITTED
+
+
+_NOT_PERMITTED: Final = (
+    "is neither the Service nor a copy that its policies may use; write {{ ServiceFQDN }}, "
+    "{{ fqdn(ServiceName, DeveloperNamespace) }} or the host of one of Developers"
+)
+
+
+def _destinations(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield every host that requests are sent to: routes and mirrors."""
+    for index, rule in enumerate(spec.get("http") or ()):
+        place = f"spec.http[{index}]"
+        for number, route in enumerate(rule.get("route") or ()):
+            yield f"{place}.route[{number}].destination.host", route["destination"]["host"]
+        if "mirror" in rule:
+            yield f"{place}.mirror.host", rule["mirror"]["host"]
+        for number, mirror in enumerate(rule.get("mirrors") or ()):
+            yield f"{place}.mirrors[{number}].destination.host", mirror["destination"]["host"]
+
+
+def _order_problems(rules: Sequence[Mapping[str, Any]], ports: set[int]) -> Iterator[Problem]:
+    """
+    Yield what Istio would never reach, and the port that lacks a last rule: its other requests would be answered 404.
+
+    A rule that names no port is for all of the Service's.
+    """
+    for index, rule in enumerate(rules[:-1]):
+        if not _selects(rule):
+            yield (
+                f"spec.http[{index}]",
+                None,
+                "takes every request, so the rules after it are never reached; put it last",
+            )
+            return
+    caught = {match.get("port") for rule in rules for match in _matches(rule) if match.keys() <= {"port", "name"}}
+    if None in caught:
+        return
+    named = {int(match["port"]) if "port" in match else None for rule in rules for match in _matches(rule)}
+    wanted = {port for port in named if port is not None} | (ports if None in named else set())
+    text = (
+        "port {} has rules and no last one that takes the rest, so all other requests would be answered 404; end with a rule "
+        "without match that leads to {{{{ ServiceFQDN }}}}"
+    )
+    yield from (("spec.http", None, text.format(port)) for port in sorted(wanted - caught))
+
+
+def _matches(rule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return rule.get("match") or ({},)
+
+
+def _selects(rule: Mapping[str, Any]) -> bool:
+    return all(match.keys() - {"name"} for match in _matches(rule))

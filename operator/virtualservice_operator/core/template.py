@@ -1,0 +1,139 @@
+"""
+What a policy's template is to the planner: which renderings it takes, as values, and what can come of one.
+
+The planner renders nothing. It says what it needs; who called it has that rendered, and asks again with the results.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from virtualservice_operator.api.v1alpha1 import PolicyTemplate
+from virtualservice_operator.core.objects import Key
+
+VIRTUAL_SERVICE: Final = "virtualService"
+DEVELOPER_ROUTES: Final = "developerRoutes"
+# Variables that say the whole Service, so that once is enough.
+_OF_A_SERVICE: Final = frozenset(
+    {"Developers", "DeveloperRules", "SourceRules", "UnknownRules", "DefaultRules", "DefaultRule"}
+)
+_OF_A_DEVELOPER: Final = frozenset({"DeveloperName", "DeveloperNamespace", "DeveloperHost"})
+# What the built-in base prints.
+_OF_BASE: Final = frozenset(
+    {"ServiceName", "ServiceNamespace", "ServiceFQDN", "DeveloperRules", "SourceRules", "UnknownRules", "DefaultRules"}
+)
+_OTHERS: Final = frozenset({"ClusterDomain", "ServiceLabels", "ServiceAnnotations", "ServicePorts", "PolicyName"})
+_ALL: Final = _OF_A_SERVICE | _OF_A_DEVELOPER | _OF_BASE | _OTHERS
+_WORD: Final = re.compile(r"[A-Za-z]+")
+_EXTENDS_BASE: Final = re.compile(r"\{%[-+]?\s*extends\s+[\"']base[\"']")
+_ordered: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """
+    The texts of a policy's template.
+
+    `digest` stands for all of them; `sources` are the entries, `virtualService` and `developerRoutes`, and the includes by
+    name. `words` are the variables that occur in them: one that is not mentioned is not given.
+    """
+
+    digest: str
+    sources: tuple[tuple[str, str], ...]
+    words: frozenset[str]
+    per_developer: bool
+
+    @property
+    def has_virtual_service(self) -> bool:
+        """Tell whether it makes the whole VirtualService."""
+        return any(name == VIRTUAL_SERVICE for name, _ in self.sources)
+
+    @property
+    def has_developer_routes(self) -> bool:
+        """Tell whether it makes the rules of developers."""
+        return any(name == DEVELOPER_ROUTES for name, _ in self.sources)
+
+    def mentions(self, *names: str) -> bool:
+        """Tell whether any of these words occurs."""
+        return not self.words.isdisjoint(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """
+    One rendering that is needed, or, without `entry`, a check of the texts.
+
+    `policy`, `uid` and `generation` say on whose account; two policies with equal texts are two.
+    """
+
+    policy: Key
+    uid: str
+    generation: int
+    template: Template
+    entry: str | None = None
+    variables: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a rendering came to; `lines` has the template and line of each field, as far as they are known."""
+
+    document: Any
+    lines: Mapping[str, tuple[str, int]]
+
+    def place(self, path: str) -> str:
+        """Return where in the template a field comes from, in words."""
+        while path:
+            found = self.lines.get(path)
+            if found is not None:
+                return f"template {found[0]}, line {found[1]}"
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return "template"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A rendering that came to nothing, in words for its author; `killed`: it was stopped, and may be tried again."""
+
+    message: str
+    killed: bool = False
+
+
+Result = Rendered | Failed
+Renders = Mapping[Render, Result]
+
+
+def variables_text(values: Mapping[str, Any]) -> str:
+    """Return variables as text; their order is that of the code, so equal values are equal texts."""
+    return _ordered(values)
+
+
+def _variables_in(texts: Iterable[str]) -> frozenset[str]:
+    return _ALL.intersection(word for text in texts for word in _WORD.findall(text))
+
+
+@lru_cache(maxsize=1024)
+def template_of(written: PolicyTemplate) -> Template:
+    """Return the template that a policy wrote."""
+    entries = ((VIRTUAL_SERVICE, written.virtual_service), (DEVELOPER_ROUTES, written.developer_routes))
+    sources = (
+        *((name, text) for name, text in entries if text is not None),
+        *((include.name, include.content) for include in written.includes or ()),
+    )
+    texts = [text for name, text in sources if name != DEVELOPER_ROUTES]
+    extends_base = any(_EXTENDS_BASE.search(text) for _, text in sources)
+    words = _variables_in(text for _, text in sources) | (_OF_BASE if extends_base else frozenset())
+    shared = _variables_in(texts)
+    per_service = extends_base or not shared.isdisjoint(_OF_A_SERVICE)
+    by_default = not per_service and not shared.isdisjoint(_OF_A_DEVELOPER)
+    return Template(
+        digest=hashlib.blake2b(_ordered(sources).encode(), digest_size=16).hexdigest(),
+        sources=sources,
+        words=words,
+        per_developer=written.virtual_service is not None
+        and (by_default if written.render_per is None else written.render_per == "Developer"),
+    )

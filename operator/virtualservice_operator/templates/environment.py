@@ -1,0 +1,262 @@
+"""
+Jinja's sandbox, hardened: what an expression may reach, call, compute and print.
+
+The stock sandbox bounds neither time nor memory, folds constants while it compiles, and has been escaped through
+string formatting. Here only plain data has attributes, only listed functions and methods can be called, every
+operation is bounded, and every byte that is printed passes through `_print`.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+from jinja2 import StrictUndefined, Undefined, pass_context
+from jinja2.runtime import BlockReference, Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from virtualservice_operator.templates import functions
+from virtualservice_operator.templates.helpers import Helper
+from virtualservice_operator.templates.marks import refuse_marks
+from virtualservice_operator.templates.rendering import Rendering
+from virtualservice_operator.templates.values import TEXTS, Budget, Finished, Literal, Refused
+
+_NUMBERS: Final = (int, float)
+
+
+class HardenedEnvironment(ImmutableSandboxedEnvironment):
+    """The environment of all templates; `rendering` is the one that goes on."""
+
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+    intercepted_unops = frozenset({"+", "-"})
+
+    def __init__(self, loader: Any) -> None:
+        super().__init__(
+            loader=loader,
+            undefined=StrictUndefined,
+            autoescape=False,
+            optimized=False,
+            finalize=_print,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            cache_size=0,
+            auto_reload=False,
+        )
+        self.rendering = Rendering()
+        self.filters.clear()
+        self.filters.update(functions.bounded_filters(self._budget))
+        self.filters.update(_hidden_filters(self._budget))
+        self.tests.clear()
+        self.tests.update(functions.bounded_tests(self._budget))
+        self.globals.clear()
+
+    def _budget(self) -> Budget:
+        return self.rendering.budget
+
+    def concat(self, pieces: Any) -> str:
+        """Return the text of a block: its parts were printed already."""
+        text = "".join(pieces)
+        self.rendering.budget.spend(len(text) >> 6)
+        return Finished(text)
+
+    def join_path(self, template: str, parent: str) -> str:
+        """Return the full name of an include: those of one policy know only each other."""
+        return (
+            template if template == "base" else f"{parent.partition(':')[0]}:{template}" if ":" in parent else template
+        )
+
+    # ---- what can be reached
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return a field, or a method that is listed; nothing else has attributes."""
+        kind = type(obj)
+        if kind is dict:
+            if attribute in functions.MAPPING_METHODS:
+                return getattr(obj, attribute)  # a field of this name is reached by obj["items"]
+            if attribute in obj:
+                return obj[attribute]
+        elif kind in TEXTS:
+            if attribute in functions.STRING_METHODS:
+                return getattr(obj, attribute)
+        elif kind is LoopContext:
+            if attribute in functions.LOOP_ATTRIBUTES:
+                return getattr(obj, attribute)
+        elif isinstance(obj, Undefined):
+            str(obj)  # raises: it says what is not there
+        return self.undefined(f"{_describe(obj)} has no field {attribute[:100]!r}")
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return an item by key or number."""
+        kind = type(obj)
+        if kind is dict or kind is list or kind in TEXTS:
+            if isinstance(argument, Undefined):
+                str(argument)
+            try:
+                return obj[argument]
+            except (LookupError, TypeError):
+                return self.undefined(f"{_describe(obj)} has no item {str(argument)[:100]!r}")
+        return self.getattr(obj, argument) if isinstance(argument, str) else self.undefined("this has no items")
+
+    # ---- what can be called
+
+    def call(__self, __context: Context, __obj: Any, *arguments: Any, **more: Any) -> Any:  # noqa: N805, PYI063 - as Jinja has it, so that no keyword can collide
+        """Call a function of ours, or a method that `getattr` gave out."""
+        budget = __self.rendering.budget
+        for hidden in ("_loop_vars", "_block_vars"):
+            more.pop(hidden, None)
+        if type(__obj) is BlockReference:
+            budget.spend(2)
+            return __obj(*arguments, **more)
+        if isinstance(__obj, Undefined):
+            str(__obj)
+        for item in (*arguments, *more.values()):
+            budget.settle(item)
+        if type(__obj) is Helper:
+            return budget.settle(functions.authored(__obj(__context, arguments, more), *arguments))
+        owner: Any = getattr(__obj, "__self__", None)
+        name = getattr(__obj, "__name__", "")
+        if type(owner) in TEXTS and name in functions.STRING_METHODS:
+            budget.settle(owner)
+            if name == "replace":
+                return budget.settle(
+                    functions.authored(functions.replace(owner, *arguments, **more), owner, *arguments[1:2])
+                )
+            result = functions.to_plain(__obj(*arguments, **more))
+            return budget.settle(functions.authored(result, owner))
+        if type(owner) is dict and name in functions.MAPPING_METHODS:
+            result = functions.to_plain(__obj(*arguments, **more))
+            return result if name == "get" else budget.settle(result)
+        raise Refused(f"{_describe(__obj)} cannot be called")
+
+    # ---- what can be computed
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - as Jinja has it
+        """Compute with numbers; + also joins texts and lists. Everything else is refused, with the way to write it."""
+        budget = self.rendering.budget
+        budget.spend(1)
+        if type(left) in _NUMBERS and type(right) in _NUMBERS:
+            try:
+                return budget.settle(self.binop_table[operator](left, right))
+            except ZeroDivisionError:
+                raise Refused("a number is divided by zero") from None
+        for side in (left, right):
+            if isinstance(side, Undefined):
+                str(side)
+        if operator == "+" and type(left) in TEXTS and type(right) in TEXTS:
+            return _concat(budget, [left, right])
+        if operator == "+" and type(left) is list and type(right) is list:
+            return budget.settle(budget.settle(left) + budget.settle(right))
+        raise Refused(f"{operator} is for numbers; {_describe(left)} and {_describe(right)} are joined by ~ or +")
+
+    def call_unop(self, context: Context, operator: str, argument: Any) -> Any:  # noqa: ARG002 - as Jinja has it
+        """Compute with a number."""
+        if type(argument) not in _NUMBERS:
+            raise Refused(f"{operator} is for numbers")
+        return self.unop_table[operator](argument)
+
+
+_NAMES: Final = {bool: "true or false", type(None): "none", list: "a list", dict: "a mapping", LoopContext: "loop"}
+
+
+def _describe(value: Any) -> str:
+    kind = type(value)
+    if kind in TEXTS:
+        return "text"
+    return "a number" if kind in _NUMBERS else _NAMES.get(kind, "this")
+
+
+# ---- printing
+
+
+@pass_context
+def _print(context: Context, value: Any) -> str:
+    """
+    Return what is printed: pieces of the template as they are, data with marks.
+
+    It takes the context, so Jinja cannot fold anything through it while compiling.
+    """
+    rendering: Rendering = context.environment.rendering  # type: ignore[attr-defined]
+    kind = type(value)
+    if kind is tuple:
+        text, line, name = value
+        rendering.budget.write(len(text))
+        rendering.note(text, name, line)
+        return str(text)
+    text = _text_of(rendering, value, kind)
+    rendering.budget.write(len(text))
+    if kind is not Finished:
+        rendering.pass_over(text)
+    return text
+
+
+def _text_of(rendering: Rendering, value: Any, kind: type) -> str:
+    if kind is str:
+        return rendering.marks.wrap(value)
+    if kind is Finished:
+        return str(value)
+    if kind is Literal:
+        return str(refuse_marks(value))
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is int or (kind is float and math.isfinite(value)):
+        return repr(value)
+    if isinstance(value, Undefined):
+        return str(value)  # raises: it says which name is not there
+    if kind in (list, dict, type(None)):
+        raise Refused(f"{_describe(value)} is printed with | tojson")
+    raise Refused(f"{_describe(value)} cannot be printed")
+
+
+# ---- what syntax.py leads through here
+
+
+def _concat(budget: Budget, parts: list[Any]) -> Any:
+    texts = []
+    for part in parts:
+        kind = type(part)
+        if kind in TEXTS:
+            texts.append(part)
+        elif kind in (int, float, bool):
+            texts.append(functions.to_string(part))
+        elif isinstance(part, Undefined):
+            str(part)
+        else:
+            raise Refused(f"{_describe(part)} cannot be joined to text; use tojson")
+        budget.spend(1 + (len(texts[-1]) >> 6))
+    if sum(map(len, texts)) > 256 * 1024:
+        raise Refused("a text is longer than 256 KiB")
+    return functions.authored("".join(texts), *parts)
+
+
+def _hidden_filters(budget: Any) -> dict[str, Any]:
+    def each(values: Any, cost: int) -> Iterator[Any]:
+        limits = budget()
+        kind = type(values)
+        if isinstance(values, Undefined):
+            str(values)
+        if kind is not list and kind is not dict:
+            raise Refused(f"for goes through lists and mappings; {_describe(values)} is none")
+        for value in values:
+            limits.spend(cost)
+            yield value
+
+    def charge(cost: int) -> Finished:
+        budget().spend(cost)
+        return Finished("")
+
+    def settle(value: Any) -> Any:
+        return budget().settle(value)
+
+    def weigh(value: Any) -> Any:
+        if not isinstance(value, Undefined):
+            budget().settle(value)
+        return value
+
+    return {
+        "!each": each,
+        "!charge": charge,
+        "!settle": settle,
+        "!weigh": weigh,
+        "!literal": Literal,
+        "!concat": lambda parts: _concat(budget(), parts),
+    }

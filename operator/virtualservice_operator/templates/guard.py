@@ -1,0 +1,208 @@
+"""
+YAML without what YAML is abused for: from text to plain data, on libyaml's events.
+
+    refused      anchors, aliases, tags, merge keys, equal keys, a second document, too many events, too deep
+    resolved     as YAML 1.2 (core) and JSON do: `no`, `0777` and `1:30` are not false, 511 and 90
+
+PyYAML's own loader takes the last of two equal keys, and builds what a few lines of aliases blow up.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+EVENT_LIMIT: Final = 20_000
+DEPTH_LIMIT: Final = 50
+# Lines are kept down to a field of an http rule: spec, http, 0, match.
+LINE_DEPTH: Final = 4
+_LONGEST_NUMBER: Final = 40
+
+_CONSTANTS: Final = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_INTEGER: Final = re.compile(r"[-+]?[0-9]+")
+_BASED: Final = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+# Only a scalar that begins so can be anything but text.
+_MAYBE_NOT_TEXT: Final = frozenset("~0123456789+-.tTfFnN")
+
+# libyaml's parser alone; where PyYAML was built without it, its own, which is slower and says the same.
+_Parser: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Unacceptable(Exception):  # noqa: N818 - it says what the text is
+    """A text that is not taken: `line` counts from 0, in the text. `is_syntax`: it is no YAML at all."""
+
+    def __init__(self, line: int, message: str, *, is_syntax: bool = False) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+        self.is_syntax = is_syntax
+
+
+@dataclass(slots=True)
+class Loaded:
+    """
+    What a text says, and on which line of it (from 0) each field stands, by path such as `spec.http[0].match`.
+
+    `events`: how many parts it has.
+    """
+
+    data: Any = None
+    lines: dict[str, int] = field(default_factory=dict)
+    events: int = 0
+
+
+# Looks at a scalar: its text, whether it is plain, its line; returns the text, and whether it must stay text.
+Inspector = Callable[[str, bool, int], tuple[str, bool]]
+
+
+def load(text: str, inspect: Inspector | None = None) -> Loaded:
+    """
+    Return the one document of a text.
+
+    `inspect` is asked about each scalar that holds a mark of `marks.py`.
+    Errors: `Unacceptable`.
+    """
+    builder = _Builder(inspect)
+    try:
+        next_event = _Parser(text).get_event
+        while type(event := next_event()) is not yaml.StreamEndEvent:
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = error.problem or error.context or "it cannot be read"
+        line = min(mark.line, text.count("\n")) if mark is not None else 0
+        raise Unacceptable(line, f"this is no YAML: {what}", is_syntax=True) from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise Unacceptable(0, f"this is no YAML: {_short(error)}", is_syntax=True) from None
+    if builder.documents == 0:
+        raise Unacceptable(0, "it is empty; one YAML document is needed")
+    builder.loaded.events = builder.events
+    return builder.loaded
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+
+
+class _Builder:
+    """Builds data from events without recursion. `_stack` has (container, path, the key that waits for its value)."""
+
+    def __init__(self, inspect: Inspector | None) -> None:
+        self.loaded = Loaded()
+        self.documents = 0
+        self._inspect = inspect
+        self.events = 0
+        self._stack: list[list[Any]] = []
+
+    def take(self, event: Any) -> None:
+        self.events += 1
+        if self.events > EVENT_LIMIT:
+            raise Unacceptable(_line(event), f"it has more than {EVENT_LIMIT} parts; make it smaller")
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self._take_scalar(event)
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            self._open(event, {} if kind is yaml.MappingStartEvent else [])
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._stack.pop()
+        elif kind is yaml.AliasEvent:
+            raise Unacceptable(_line(event), f"*{event.anchor} is an alias; write the value out")
+        elif kind is yaml.DocumentStartEvent:
+            self.documents += 1
+            if self.documents > 1:
+                raise Unacceptable(_line(event), "a second YAML document begins; one is needed (remove the ---)")
+
+    def _take_scalar(self, event: Any) -> None:
+        plain = event.style is None or event.style == ""
+        _refuse_properties(event)
+        text, stays_text = event.value, False
+        if self._inspect is not None and not text.isascii():
+            text, stays_text = self._inspect(text, plain, event.start_mark.line)
+        top = self._stack[-1] if self._stack else None
+        if top is not None and type(top[0]) is dict and top[2] is None:
+            self._take_key(event, top, text, plain=plain and not stays_text)
+        else:
+            self._add(event, text if stays_text or not plain else _resolve(text, event))
+
+    def _take_key(self, event: Any, top: list[Any], text: str, *, plain: bool) -> None:
+        if plain and text == "<<":
+            raise Unacceptable(_line(event), "<< is a merge key; write the fields out")
+        if text in top[0]:
+            raise Unacceptable(_line(event), f"the key {text[:100]!r} is there twice; keep one")
+        top[2] = text
+        if len(self._stack) <= LINE_DEPTH:
+            self.loaded.lines[f"{top[1]}.{text}" if top[1] else text] = event.start_mark.line
+
+    def _open(self, event: Any, container: Any) -> None:
+        _refuse_properties(event)
+        if len(self._stack) >= DEPTH_LIMIT:
+            raise Unacceptable(_line(event), f"it is nested more than {DEPTH_LIMIT} deep")
+        top = self._stack[-1] if self._stack else None
+        if top is not None and type(top[0]) is dict and top[2] is None:
+            raise Unacceptable(_line(event), "a key must be text; quote {{ … }} where a value begins with it")
+        path = self._add(event, container)
+        self._stack.append([container, path, None])
+
+    def _add(self, event: Any, value: Any) -> str:
+        """Put a value where it belongs and return its path."""
+        if not self._stack:
+            self.loaded.data = value
+            return ""
+        top = self._stack[-1]
+        container, path, key = top
+        if type(container) is dict:
+            container[key] = value
+            top[2] = None
+            return f"{path}.{key}" if path else key
+        container.append(value)
+        place = f"{path}[{len(container) - 1}]"
+        if len(self._stack) <= LINE_DEPTH:
+            self.loaded.lines[place] = event.start_mark.line
+        return place
+
+
+def _refuse_properties(event: Any) -> None:
+    if event.anchor is not None:
+        raise Unacceptable(_line(event), f"&{event.anchor} is an anchor; write the value out where it is needed")
+    if event.tag is not None:
+        raise Unacceptable(_line(event), f"{event.tag[:100]} is a tag; remove it")
+
+
+def _resolve(text: str, event: Any) -> Any:
+    """Return what a plain scalar means by the core schema of YAML 1.2."""
+    if text and text[0] not in _MAYBE_NOT_TEXT:
+        return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return int(_bounded(text, event))
+    if _BASED.fullmatch(text):
+        return int(_bounded(text, event), 0)
+    if _FLOAT.fullmatch(text):
+        number = float(_bounded(text, event))
+        if math.isfinite(number):
+            return number
+        raise Unacceptable(_line(event), f"{text} is too large a number")
+    if _NO_NUMBER.fullmatch(text):
+        raise Unacceptable(_line(event), f"{text} is no number that a VirtualService can hold; quote it if it is text")
+    return text
+
+
+def _bounded(text: str, event: Any) -> str:
+    if len(text) > _LONGEST_NUMBER:
+        raise Unacceptable(_line(event), f"{text[:20]}… is too long for a number; quote it if it is text")
+    return text
+
+
+def _line(event: Any) -> int:
+    mark = event.start_mark
+    return mark.line if mark is not None else 0

@@ -1,0 +1,125 @@
+"""A template's output against a schema: what does not fit, in words for the template's author."""
+
+import difflib
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import re2
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from jsonschema.protocols import Validator
+
+from virtualservice_operator.templates import schema
+
+_SHOWN: Final = 3
+_QUOTED: Final = 100
+_TYPES: Final = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text (in quotes, or with | tojson)",
+    "integer": "a whole number (of a text: | int)",
+    "number": "a number (of a text: | float)",
+    "boolean": "true or false",
+}
+# What people write most often and may not, each with the way.
+_KNOWN: Final = {
+    "ownerReferences": "the operator sets the owners; leave it out",
+    "finalizers": "the operator sets none; leave it out",
+    "status": "a template says metadata and spec only; leave it out",
+    "delegate": "a template cannot delegate; write the rules out",
+    "tcp": "only http rules are routed; leave it out",
+    "tls": "only http rules are routed; leave it out",
+}
+
+_formats: Final = FormatChecker(formats=())
+
+
+@_formats.checks("re2")
+def _is_re2(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(value, options)
+    except re2.error:
+        return False
+    return True
+
+
+def make_validator(wanted: schema.Schema) -> Validator:
+    """Return what holds data against a schema."""
+    return Draft202012Validator(wanted, format_checker=_formats)
+
+
+VIRTUAL_SERVICE: Final = make_validator(schema.VIRTUAL_SERVICE)
+DEVELOPER_ROUTES: Final = make_validator(schema.DEVELOPER_ROUTES)
+
+
+def problems(validator: Validator, data: Any, root: str = "") -> list[tuple[str, str]]:
+    """Return the first problems, each with the path of the field and what is wrong about it."""
+    found = (problem for error in validator.iter_errors(data) for problem in _explain(error, root))
+    return list(islice(found, _SHOWN))
+
+
+def _explain(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
+    value: Any = error.instance
+    limit: Any = error.validator_value
+    path = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    path = path.removeprefix(".")
+    match error.validator:
+        case "additionalProperties" if isinstance(error.schema, dict) and limit is False:
+            known = error.schema.get("properties", {})
+            for name in sorted(set(value) - set(known)):
+                yield (f"{path}.{name}" if path else name), _unknown(name, list(known))
+        case "required":
+            missing = [name for name in limit if name not in value]
+            yield path or "the document", f"{', '.join(missing)} is missing; add it"
+        case "type":
+            yield path or "the document", f"{_shown(value)} is not {_TYPES.get(str(limit), str(limit))}"
+        case "oneOf" if path.endswith("]"):
+            yield path, f"a rule has exactly one of {', '.join(schema.ANSWERS)}"
+        case "minProperties" | "maxProperties" if isinstance(value, dict):
+            known = ", ".join(error.schema.get("properties", {})) if isinstance(error.schema, dict) else ""
+            yield path, f"it has {len(value)} fields; write one of {known}" if known else "it has too many fields"
+        case "format":
+            yield path, f"{_shown(value)} is not an RE2 regular expression; Istio knows no other kind"
+        case "enum" | "const":
+            allowed = limit if isinstance(limit, list) else [limit]
+            yield path, f"{_shown(value)} is not {' or '.join(map(str, allowed))}"
+        case _:
+            yield path or "the document", _limit(error)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    if name in _KNOWN:
+        return _KNOWN[name]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"there is no such field; {hint}"
+
+
+_LIMITS: Final = {
+    "minLength": "shorter than",
+    "maxLength": "longer than",
+    "minItems": "shorter than",
+    "maxItems": "longer than",
+    "minimum": "less than",
+    "maximum": "more than",
+}
+
+
+def _limit(error: ValidationError) -> str:
+    word = _LIMITS.get(str(error.validator))
+    shown = _shown(error.instance)
+    if word is not None:
+        return f"{shown} is {word} {error.validator_value}"
+    if error.validator == "pattern":
+        return f"{shown} is not written as it must be: {error.validator_value}"
+    return f"{shown} does not fit ({error.validator})"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"

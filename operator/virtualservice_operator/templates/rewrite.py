@@ -1,0 +1,144 @@
+"""
+The tree of a template, rewritten so that whatever costs time or memory passes through the environment.
+
+That is: the passes of loops, concatenations, literals of lists and mappings, comparisons, pieces of text. The names of the
+filters that do it cannot be written by anybody.
+"""
+
+from collections.abc import Collection
+
+from jinja2 import nodes
+from jinja2.visitor import NodeTransformer
+
+
+def rewrite(tree: nodes.Template, name: str) -> nodes.Template:
+    """Lead whatever costs anything through the environment."""
+    rewritten: nodes.Template = _Rewriter(name).visit(tree)
+    rewritten.body.insert(0, _charge(rewritten.body))
+    return rewritten
+
+
+def _filtered(node: nodes.Expr, name: str, *arguments: object) -> nodes.Filter:
+    made = nodes.Filter(node, name, [nodes.Const(argument) for argument in arguments], [], None, None)
+    made.set_lineno(node.lineno)
+    return made
+
+
+def _const(value: object, line: int) -> nodes.Const:
+    made = nodes.Const(value)
+    made.set_lineno(line)
+    return made
+
+
+def _listed(items: list[nodes.Expr], line: int) -> nodes.List:
+    made = nodes.List(items)
+    made.set_lineno(line)
+    return made
+
+
+def _charge(body: Collection[nodes.Node]) -> nodes.Output:
+    """Return what takes fuel for a body once; it prints nothing."""
+    made = nodes.Output([_filtered(_const(_size(body), 1), "!charge")])
+    made.set_lineno(1)
+    return made
+
+
+def _size(body: Collection[nodes.Node]) -> int:
+    """Return how many nodes are gone through when a body is; loops and blocks in it charge for themselves."""
+    waiting, count = list(body), 0
+    while waiting:
+        node = waiting.pop()
+        count += 1
+        if not isinstance(node, nodes.Block):
+            waiting.extend(node.iter_child_nodes(exclude=("body", "else_") if isinstance(node, nodes.For) else ()))
+    return count
+
+
+class _Rewriter(NodeTransformer):
+    """Marked names are those of filters that only this module can write."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802 - jinja's names
+        # A tuple is a piece of the template itself, with its line: no expression can be one.
+        node.nodes = [
+            _const((part.data, part.lineno, self._name), part.lineno)
+            if isinstance(part, nodes.TemplateData)
+            else self.visit(part)
+            for part in node.nodes
+        ]
+        return node
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        cost = 1 + _size(node.body) + (_size([node.test]) if node.test is not None else 0)
+        if isinstance(node.iter, nodes.Expr):  # it always is
+            node.iter = _filtered(node.iter, "!each", cost)
+        return node
+
+    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.body.insert(0, _charge(node.body))
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _filtered(_listed(node.nodes, node.lineno), "!concat")
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _filtered(node, "!settle")
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _filtered(node, "!settle")
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        if node.ctx != "load":
+            return node
+        return _filtered(_listed(node.items, node.lineno), "!settle")
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        if isinstance(node.arg, nodes.Slice):
+            return _filtered(node, "!settle")
+        return node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _filtered(node.expr, "!weigh")
+        for operand in node.ops:
+            operand.expr = _filtered(operand.expr, "!weigh")
+        return node
+
+    def visit_Const(self, node: nodes.Const) -> nodes.Expr:  # noqa: N802
+        if isinstance(node.value, str):
+            return _filtered(node, "!literal")
+        return node
+
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802
+        """Arguments are seldom printed: they stay as they are, but for what they hold."""
+        if node.node is not None:
+            node.node = self.visit(node.node)
+        node.args = [self._argument(argument) for argument in node.args]
+        for keyword in node.kwargs:
+            keyword.value = self._argument(keyword.value)
+        return node
+
+    def visit_Include(self, node: nodes.Include) -> nodes.Node:  # noqa: N802
+        return node  # its name stays a name
+
+    def visit_Extends(self, node: nodes.Extends) -> nodes.Node:  # noqa: N802
+        return node
+
+    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
+        node.key, node.value = self._argument(node.key), self.visit(node.value)
+        return node
+
+    def _argument(self, node: nodes.Expr) -> nodes.Expr:
+        if isinstance(node, nodes.Const):
+            return node
+        visited: nodes.Expr = self.visit(node)
+        return visited

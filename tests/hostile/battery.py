@@ -1,0 +1,172 @@
+"""
+Templates that mean harm, and what each is after. The layers are tried on all of them, together and each alone.
+
+    cpu, memory, output    to take what others need
+    compile                the same, before anything is rendered
+    escape, mutate, leak   to reach what is not theirs: Python's objects, shared state, other templates
+    yaml                   what YAML is abused for
+    reach                  a result that goes where the policy may not
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One template, with includes and with values that a Service's owner chose."""
+
+    name: str
+    after: str
+    text: str
+    includes: dict[str, str] = field(default_factory=dict)
+    annotation: str = "a note"
+
+
+def _deep(opening: str, middle: str, closing: str, times: int) -> str:
+    return opening * times + middle + closing * times
+
+
+def _spec(http: str, *, hosts: str = "[reviews.shop.svc.cluster.local]", more: str = "", top: str = "") -> str:
+    return (
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+        f"{top}spec:\n  hosts: {hosts}\n{more}  http:\n{http}\n  - route: [{{destination: {{host: reviews.shop.svc.cluster.local}}}}]\n"
+    )
+
+
+_BOMB: Final = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+_DOUBLING: Final = "{% set a = ['xxxxxxxx'] %}" + "{% set a = a + a %}" * 40 + "{{ a | tojson }}"
+_NESTING: Final = "{% set a = ['xxxxxxxx'] %}" + "{% set a = [a, a] %}" * 40 + "{{ a | tojson }}"
+_TEXT: Final = "{% set a = 'xxxxxxxx' %}" + "{% set a = a ~ a %}" * 40 + "{{ a }}"
+
+ATTACKS: Final = (
+    # ---- time
+    Attack("loops in loops", "cpu", "{% for a in range(1000) %}{% for b in range(1000) %}{% for c in range(1000) %}{% endfor %}{% endfor %}{% endfor %}"),
+    Attack("an endless range", "cpu", "{% for a in range(10 ** 12) %}{% endfor %}"),
+    Attack("a range of a large literal", "cpu", "{% for a in range(999999999999) %}{% endfor %}"),
+    Attack("loops over text", "cpu", "{% set t = 'x' * 100000 %}{% for a in t %}{% for b in t %}{% endfor %}{% endfor %}"),
+    Attack("a recursive loop", "cpu", "{% for a in [[]] recursive %}{{ loop([[]]) }}{% endfor %}"),
+    Attack("a recursive macro", "cpu", "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}"),
+    Attack("a block that calls itself", "cpu", "{% block a %}{{ self.a() }}{{ self.a() }}{% endblock %}"),
+    Attack("includes that include themselves", "cpu", "{% include 'x' %}", {"x": "{% include 'x' %}{% include 'x' %}"}),
+    Attack("fragments in a circle", "cpu", "{{ fragment('x') }}", {"x": "{{ fragment('y') }}", "y": "{{ fragment('x') }}"}),
+    Attack("an include in loops", "cpu", "{% for a in range(1000) %}{% for b in range(1000) %}{% include 'x' %}{% endfor %}{% endfor %}", {"x": "{{ ServiceName }}"}),
+    Attack("a fragment in loops", "cpu", "{% for a in range(1000) %}{% for b in range(100) %}{{ fragment('x') | tojson }}{% endfor %}{% endfor %}", {"x": "a: 1"}),
+    Attack("a power of powers", "cpu", "{{ 9 ** 9 ** 9 }}"),
+    Attack("a large product", "cpu", "{% set a = 9999999999 %}" + "{% set a = a * a %}" * 30 + "{{ a }}"),
+    Attack("a number of many digits", "cpu", "{{ ('9' * 200000) | int }}"),
+    Attack("sorting what is long", "cpu", "{% for a in range(1000) %}{% set x = (range(1000) | list) | sort %}{% endfor %}"),
+    Attack("comparing what is deep", "cpu", "{% set a = [1] %}" + "{% set a = [a, a] %}" * 40 + "{{ a == a[0] }}"),
+    Attack("looking for text in text", "cpu", "{% set a = 'a' * 100000 %}{% for i in range(1000) %}{{ 'ab' in a }}{% endfor %}"),
+    Attack("replacing in loops", "cpu", "{% set a = 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' %}{% for i in range(1000) %}{% for j in range(1000) %}{{ a.replace('a', 'bb') }}{% endfor %}{% endfor %}"),
+    Attack("a map of a map", "cpu", "{% for i in range(1000) %}{{ range(1000) | map('string') | map('upper') | list | tojson }}{% endfor %}"),
+    Attack("groups of groups", "cpu", "{% for i in range(1000) %}{{ range(1000) | groupby('real') | list }}{% endfor %}"),
+    # ---- memory
+    Attack("text times a number", "memory", "{{ 'x' * 1000000000 }}"),
+    Attack("a list times a number", "memory", "{{ ([1] * 1000000000) | length }}"),
+    Attack("text that doubles", "memory", _TEXT),
+    Attack("a list that doubles", "memory", _DOUBLING),
+    Attack("a list of itself", "memory", _NESTING),
+    Attack("a width in a format", "memory", "{{ '%1000000000d' % 1 }}"),
+    Attack("a width in str.format", "memory", "{{ '{:1000000000}'.format(1) }}"),
+    Attack("a width in format_map", "memory", "{{ '{a:1000000000}'.format_map({'a': 1}) }}"),
+    Attack("center", "memory", "{{ 'x' | center(1000000000) }}"),
+    Attack("str.center", "memory", "{{ 'x'.center(1000000000) }}"),
+    Attack("ljust and zfill", "memory", "{{ 'x'.ljust(1000000000) ~ '1'.zfill(1000000000) }}"),
+    Attack("expandtabs", "memory", "{{ '\\t'.expandtabs(1000000000) }}"),
+    Attack("join", "memory", "{{ ('x' * 1000).join(range(1000) | map('string') | list) * 1000 }}"),
+    Attack("replace", "memory", "{% set a = 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' %}" + "{% set a = a.replace('a', a) %}" * 8 + "{{ a }}"),
+    Attack("the filter replace", "memory", "{% set a = 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' %}" + "{% set a = a | replace('a', a) %}" * 8 + "{{ a }}"),
+    Attack("indent", "memory", "{{ ('a\\n' * 100000) | indent(100000) }}"),
+    Attack("batch with fill", "memory", "{{ [1] | batch(1000000000, 0) | list }}"),
+    Attack("slice with fill", "memory", "{{ [1] | slice(1000000000, 0) | list }}"),
+    Attack("a shift", "memory", "{{ 1 * 2 ** 100000000 }}"),
+    Attack("lorem ipsum", "memory", "{{ lipsum(n=1000000) }}"),
+    Attack("a set block in loops", "memory", "{% set a %}xxxxxxxxxxxxxxxx{% endset %}" + "{% set a %}{{ a }}{{ a }}{{ a }}{{ a }}{% endset %}" * 20 + "{{ a }}"),
+    # ---- output
+    Attack("much output", "output", "{% for a in range(1000) %}{% for b in range(1000) %}- xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n{% endfor %}{% endfor %}"),
+    Attack("a value that is printed often", "output", "{% for a in range(1000) %}{{ ServiceAnnotations | tojson }}{% endfor %}", annotation="x" * 200_000),
+    Attack("an include that is printed often", "output", "{% for a in range(1000) %}{% include 'x' %}{% endfor %}", {"x": "- xxxxxxxxxx\n" * 1000}),
+    # ---- compiling
+    Attack("brackets in brackets", "compile", "{{ " + _deep("(", "1", ")", 3000) + " }}"),
+    Attack("lists in lists", "compile", "{{ " + _deep("[", "", "]", 2000) + " }}"),
+    Attack("a long sum", "compile", "{{ " + "1 + " * 8000 + "1 }}"),
+    Attack("a long chain of not", "compile", "{{ " + "not " * 5000 + "1 }}"),
+    Attack("a long chain of minus", "compile", "{{ " + "-" * 8000 + "1 }}"),
+    Attack("if in if", "compile", _deep("{% if 1 %}", "x", "{% endif %}", 500)),
+    Attack("for in for", "compile", _deep("{% for a in [1] %}", "x", "{% endfor %}", 60)),
+    Attack("a choice in a choice", "compile", "{{ " + "1 if 1 else " * 3000 + "1 }}"),
+    Attack("constants to fold", "compile", "{{ 'x' * 100000000 if false else ('y' * 100000000) | upper }}"),
+    Attack("a power to fold", "compile", "{% if false %}{{ 9 ** 9 ** 9 }}{% endif %}"),
+    Attack("many tags", "compile", "{{1}}" * 6000),
+    Attack("many blocks", "compile", "".join(f"{{% block b{n} %}}{{% endblock %}}" for n in range(1200))),
+    Attack("a long number", "compile", "{{ " + "9" * 16_000 + " }}"),
+    Attack("many filters", "compile", "{{ 'a'" + " | upper" * 4000 + " }}"),
+    # ---- escape, change, look around
+    Attack("the class of a text", "escape", "{{ ''.__class__.__mro__[1].__subclasses__() }}"),
+    Attack("the class by item", "escape", "{{ ''['__class__'] }}"),
+    Attack("the class by attr", "escape", "{{ '' | attr('__class__') }}"),
+    Attack("the class by map", "escape", "{{ [''] | map(attribute='__class__') | list }}"),
+    Attack("the class by sort", "escape", "{{ ['', 'a'] | sort(attribute='__class__.__name__') | list }}"),
+    Attack("the class by format", "escape", "{{ '{0.__class__.__mro__}'.format('') }}"),
+    Attack("the class by format_map", "escape", "{{ '{a.__class__}'.format_map({'a': ''}) }}"),
+    Attack("format by way of map", "escape", "{{ ['{0.__class__}'] | map('format', '') | list }}"),
+    Attack("an indirect format", "escape", "{% set f = '{0.__class__}'.format %}{{ f('') }}"),
+    Attack("Markup's format", "escape", "{{ ('{0.__class__}' | safe).format('') }}"),
+    Attack("the globals of a function", "escape", "{{ range.__globals__ }}{{ fqdn.__globals__ }}{{ fragment.__closure__ }}"),
+    Attack("the globals of cycler", "escape", "{{ cycler.__init__.__globals__.os.popen('id').read() }}"),
+    Attack("lipsum's globals", "escape", "{{ lipsum.__globals__['os'].environ }}"),
+    Attack("the frame of a generator", "escape", "{{ (ServicePorts | map('string')).gi_frame.f_globals }}"),
+    Attack("self", "escape", "{{ self._TemplateReference__context.environment }}{{ self.__init__.__globals__ }}"),
+    Attack("the loop's own", "escape", "{% for a in [1] %}{{ loop.__init__.__globals__ }}{{ loop._iterator }}{% endfor %}"),
+    Attack("super's own", "escape", "{% extends 'base' %}{% block metadata %}{{ super.__init__.__globals__ }}{{ super.super }}{% endblock %}"),
+    Attack("undefined's own", "escape", "{{ nothing.__class__ }}{{ ServiceLabels.nothing._undefined_message }}"),
+    Attack("an import from elsewhere", "escape", "{% include '/etc/passwd' %}{% extends '../secret' %}"),
+    Attack("another policy's include", "escape", "{% include 'other:secret' %}{% include 'warm-up-0:virtualService' %}"),
+    Attack("a name that is put together", "escape", "{% include ['x', 'base'] %}"),
+    Attack("a line statement of Python", "escape", "{{ __import__('os').system('id') }}"),
+    Attack("changing a list", "mutate", "{{ ServicePorts.append(1) }}{{ ServicePorts.clear() }}"),
+    Attack("changing a mapping", "mutate", "{{ ServiceLabels.update({'a': 'b'}) }}{{ ServiceLabels.pop('app') }}"),
+    Attack("changing through a namespace", "mutate", "{% set n = namespace(a=1) %}{% set n.a = 2 %}{{ n }}"),
+    Attack("setting what has a meaning", "mutate", "{% set fqdn = 1 %}{% set loop = 1 %}{% set super = 1 %}"),
+    Attack("an address in the output", "leak", "a: {{ ServiceName.upper }}\nb: {{ ServiceLabels.get }}\nc: {{ ServiceLabels.items() }}"),
+    Attack("the clock and dice", "leak", "a: {{ range(1000) | random }}\nb: {{ now() }}"),
+    Attack("the environment of the process", "leak", "{{ environ }}{{ env }}{{ request }}{{ config }}"),
+    Attack("debugging", "leak", "{% debug %}{{ context }}"),
+    # ---- YAML
+    Attack("an alias bomb", "yaml", _BOMB),
+    Attack("deep lists", "yaml", "[" * 16_000),
+    Attack("deep mappings", "yaml", "{a: " * 8_000),
+    Attack("deep blocks", "yaml", "- " * 12_000),
+    Attack("a Python object", "yaml", "!!python/object/apply:os.system ['id']"),
+    Attack("merge keys", "yaml", _spec("  - {<<: {name: a}, match: [{port: 80}], directResponse: {status: 200}}")),
+    Attack("equal keys", "yaml", _spec("  - match: [{port: 80}]\n    directResponse: {status: 200}", more="  hosts: [evil.example.com]\n")),
+    Attack("a second document", "yaml", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}") + "---\nkind: Secret\n"),
+    Attack("many keys", "yaml", "{% for a in range(1000) %}{% for b in range(30) %}k{{ a }}x{{ b }}: 1\n{% endfor %}{% endfor %}"),
+    Attack("a key from an annotation", "yaml", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata:\n  annotations:\n    note: {{ ServiceAnnotations.note }}\n"), annotation="x\n  name: evil"),
+    Attack("a rule from an annotation", "yaml", _spec("  - name: {{ ServiceAnnotations.note }}\n    match: [{port: 80}]\n    directResponse: {status: 200}"), annotation="x\n  - directResponse: {status: 200}\n    name: y"),
+    Attack("a quote from an annotation", "yaml", _spec('  - {name: "{{ ServiceAnnotations.note }}", match: [{port: 80}], directResponse: {status: 200}}'), annotation='x", timeout: "1h'),
+    # ---- reach
+    Attack("a host of others", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", hosts="[api.bank.svc.cluster.local]")),
+    Attack("every host", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", hosts='["*"]')),
+    Attack("a destination of others", "reach", _spec("  - {match: [{port: 80}], route: [{destination: {host: vault.kube-system.svc.cluster.local}}]}")),
+    Attack("a destination outside", "reach", _spec("  - {match: [{port: 80}], route: [{destination: {host: evil.example.com}}]}")),
+    Attack("a mirror of others", "reach", _spec("  - {match: [{port: 80}], mirror: {host: tap.evil.svc.cluster.local}, route: [{destination: {host: reviews.shop.svc.cluster.local}}]}")),
+    Attack("mirrors of others", "reach", _spec("  - {match: [{port: 80}], mirrors: [{destination: {host: tap.evil.svc.cluster.local}}], route: [{destination: {host: reviews.shop.svc.cluster.local}}]}")),
+    Attack("a gateway of others", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", more="  gateways: [istio-ingress/public]\n")),
+    Attack("a gateway in a match", "reach", _spec("  - {match: [{port: 80, gateways: [istio-ingress/public]}], directResponse: {status: 200}}")),
+    Attack("a delegate", "reach", _spec("  - {match: [{port: 80}], delegate: {name: x, namespace: evil}}")),
+    Attack("another name", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata: {name: other}\n")),
+    Attack("another namespace", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata: {namespace: kube-system}\n")),
+    Attack("other owners", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata: {ownerReferences: [{kind: Node, name: n, uid: u, apiVersion: v1}]}\n")),
+    Attack("a finalizer", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata: {finalizers: [a/b]}\n")),
+    Attack("our own marks", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata: {annotations: {virtualservice-operator.dev/policies: other}}\n")),
+    Attack("Argo's tracking key", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata: {annotations: {argocd.argoproj.io/tracking-id: x}}\n")),
+    Attack("another kind", "reach", "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: b}\n"),
+    Attack("a status", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}") + "status: {}\n"),
+    Attack("TCP and TLS", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", more="  tcp: [{route: [{destination: {host: evil.example.com}}]}]\n")),
+    Attack("the catch-all taken away", "reach", "apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec:\n  hosts: [reviews.shop.svc.cluster.local]\n  http:\n  - {match: [{port: 80, uri: {exact: /}}], directResponse: {status: 200}}\n"),
+    Attack("everything answered first", "reach", _spec("  - {directResponse: {status: 200}}")),
+)  # fmt: skip

@@ -1,0 +1,479 @@
+"""What templates make of a plan: the real worker renders, the planner decides."""
+
+from typing import Any
+
+import pytest
+
+from builders import SETTINGS, as_stored, change, copy_of, developers, key, managed, namespaces, plan, policy, service
+from rendered import RENDERER, plan_rendered
+from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.core.changes import Entry
+from virtualservice_operator.core.draft import NOBODY
+from virtualservice_operator.core.objects import ClusterObject
+from virtualservice_operator.core.resolution import PlanSettings, Verdict
+from virtualservice_operator.core.snapshot import Snapshot
+from virtualservice_operator.core.template import Failed
+from virtualservice_operator.templates.offline import check_templates
+
+HOST = "reviews.shop.svc.cluster.local"
+DEFAULT = {"name": "default", "route": [{"destination": {"host": HOST}}]}
+PER_DEVELOPER = """\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+spec:
+  hosts: ["{{ ServiceFQDN }}"]
+  http:
+  - match: [{headers: {x-developer: {exact: {{ DeveloperName | tojson }}}}}]
+    route: [{destination: {host: {{ DeveloperHost | tojson }}}}]
+  - route: [{destination: {host: "{{ ServiceFQDN }}"}}]
+"""
+
+
+def cluster(spec: dict[str, Any], *more: ClusterObject) -> Snapshot:
+    """Return a cluster in which alice and bob have a copy of reviews, and one policy."""
+    listed = {"developers": developers("alice", "bob"), **spec}
+    copies = [service(f"{name}/reviews") for name in ("shop", "alice", "bob")]
+    objects: list[ClusterObject] = [*namespaces("shop", "alice", "bob"), *copies]
+    return Snapshot(SETTINGS, [*objects, policy("shop/defaults", listed), *more])
+
+
+def whole(text: str, **more: Any) -> dict[str, Any]:
+    return {"template": {"virtualService": text, **more}}
+
+
+def routes(text: str, **more: Any) -> dict[str, Any]:
+    return {"template": {"developerRoutes": text, **more}}
+
+
+def http(found: Snapshot) -> list[dict[str, Any]]:
+    """Return the rules that are written for reviews."""
+    (only,) = plan_rendered(found, key("shop/reviews")).changes
+    assert only.document is not None, plan_rendered(found, key("shop/reviews")).entries
+    rules: list[dict[str, Any]] = only.document["spec"]["http"]
+    return rules
+
+
+def names(found: Snapshot) -> list[str]:
+    return [rule.get("name", "-") for rule in http(found)]
+
+
+def entry(found: Snapshot, name: str = "defaults") -> Entry:
+    return plan_rendered(found, key("shop/reviews")).entries[name]
+
+
+def base(block: str, text: str) -> str:
+    return f'{{% extends "base" %}}\n{{% block {block} %}}\n{text}\n{{% endblock %}}\n'
+
+
+def test_base_alone_is_what_the_operator_writes() -> None:
+    for spec in (
+        {},
+        {"matches": [{"type": "SourceNamespace"}, {"type": "Cookie", "name": "d"}]},
+        {"copies": {"unknownDeveloper": "Reject"}},
+    ):
+        assert http(cluster({**spec, **whole('{% extends "base" %}')})) == http(cluster(spec))
+
+
+def test_a_plan_says_what_it_needs_and_nothing_else() -> None:
+    found = cluster(whole('{% extends "base" %}'))
+    checked = plan(found)
+    assert (checked.changes, checked.entries) == ((), {})
+    (check,) = checked.needs
+    assert (check.entry, check.policy) == (None, key("shop/defaults"))
+    check_templates(found, RENDERER)
+    (render,) = plan(found).needs
+    assert render.entry == "virtualService"
+
+
+def test_only_what_the_template_mentions_is_given() -> None:
+    found = cluster(whole(PER_DEVELOPER))
+    check_templates(found, RENDERER)
+    assert [render.variables for render in plan(found).needs] == [
+        f'{{"ServiceFQDN":"{HOST}","DeveloperName":"{name}","DeveloperHost":"reviews.{name}.svc.cluster.local",'
+        '"ClusterDomain":"cluster.local"}'
+        for name in ("alice", "bob")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "count"),
+    [
+        ('{% extends "base" %}', {}, 1),
+        ("{{ DeveloperName }}", {}, 2),
+        ("{{ DeveloperName }}{{ Developers }}", {}, 1),
+        ("{{ ServiceName }}", {}, 1),
+        ("{{ ServiceName }}", {"renderPer": "Developer"}, 1),
+        ("{{ DeveloperName }}", {"renderPer": "Service"}, 1),
+        ('{% include "x" %}', {"includes": [{"name": "x", "content": "{{ DeveloperName }}"}]}, 2),
+        ('{% extends "x" %}', {"includes": [{"name": "x", "content": '{%- extends "base" %}{{ DeveloperName }}'}]}, 1),
+    ],
+)
+def test_how_often_a_template_is_rendered(text: str, more: dict[str, Any], count: int) -> None:
+    """Equal variables are rendered once, also per developer."""
+    found = cluster(whole(text, **more))
+    check_templates(found, RENDERER)
+    assert len(plan(found).needs) == count
+
+
+def test_rules_before_the_default_stand_before_those_of_callers_namespaces() -> None:
+    spec = {"matches": [{"type": "Header", "name": "x-developer"}, {"type": "SourceNamespace"}]}
+    text = base("rules_before_default", "- {name: mine, match: [{uri: {exact: /}}], directResponse: {status: 200}}")
+    assert names(cluster({**spec, **whole(text)})) == [
+        *("defaults.alice", "defaults.bob", "mine", "defaults.alice.source", "defaults.bob.source", "default"),
+    ]
+
+
+def test_the_template_of_the_first_policy_holds_with_the_developers_of_all() -> None:
+    first = policy(
+        "shop/first",
+        {
+            "priority": 1,
+            "developers": developers("bob"),
+            **whole(base("metadata", "labels: {by: {{ PolicyName | tojson }}}")),
+        },
+    )
+    found = cluster(whole("{{ broken"), first)
+    found = cluster(whole(base("metadata", "labels: {by: nobody}")), first)
+    (only,) = plan_rendered(found, key("shop/reviews")).changes
+    assert only.document is not None
+    assert only.document["metadata"]["labels"]["by"] == "first"
+    assert names(found) == ["first.bob", "defaults.alice", "default"]
+
+
+def test_export_to_is_added_where_the_template_does_not_say_it() -> None:
+    for said, expected in (("", ["."]), ("  exportTo: [alice]\n", ["alice"])):
+        found = cluster({"exportTo": ["."], **whole(PER_DEVELOPER.replace("  http:", f"{said}  http:"))})
+        (only,) = plan_rendered(found, key("shop/reviews")).changes
+        assert only.document is not None
+        assert only.document["spec"]["exportTo"] == expected
+
+
+# ---- developerRoutes
+
+
+def test_the_rules_of_each_developer_with_a_copy_are_replaced() -> None:
+    text = "- match: {{ DeveloperRules[0].match | tojson }}\n  timeout: 5s\n  route: {{ DeveloperRules[0].route | tojson }}\n"
+    found = cluster(routes(text))
+    found.remove(type(service("a/b")), key("bob/reviews"))
+    assert http(found) == [
+        {
+            "name": "defaults.alice",
+            "match": [{"headers": {"x-developer": {"exact": "alice"}}}],
+            "timeout": "5s",
+            "route": [{"destination": {"host": "reviews.alice.svc.cluster.local"}}],
+        },
+        DEFAULT,
+    ]
+
+
+def test_a_rule_for_the_callers_namespace_stands_after_all_explicit_ones() -> None:
+    text = (
+        "- {name: s, match: [{sourceNamespace: {{ DeveloperNamespace | tojson }}}], route: {{ DeveloperRules[0].route | tojson }}}\n"
+        "- {name: h, match: {{ DeveloperRules[0].match | tojson }}, route: {{ DeveloperRules[0].route | tojson }}}\n"
+    )
+    assert names(cluster(routes(text))) == ["h", "h", "s", "s", "default"]
+
+
+def test_a_developers_rule_that_takes_everything_is_refused() -> None:
+    found = entry(cluster(routes("- route: {{ DeveloperRules[0].route | tojson }}\n")))
+    assert found.rejection is not None
+    assert "template developerRoutes, line 1: [0]: the rule takes every request of a port" in found.rejection.message
+
+
+def test_both_texts_work_together() -> None:
+    template = {
+        "developerRoutes": "- {name: mine, match: {{ DeveloperRules[0].match | tojson }}, route: {{ DeveloperRules[0].route | tojson }}}",
+        "virtualService": base("metadata", "labels: {a: b}"),
+    }
+    assert names(cluster({"template": template})) == ["mine", "mine", "default"]
+
+
+def test_a_reject_stays_the_operators() -> None:
+    found = cluster(
+        {
+            "copies": {"whenMissing": "Reject"},
+            **routes("- {name: x, match: [{uri: {exact: /}}], route: {{ DeveloperRules[0].route | tojson }}}"),
+        }
+    )
+    found.remove(type(service("a/b")), key("bob/reviews"))
+    assert names(found) == ["x", "defaults.bob.reject", "default"]
+
+
+# ---- renderPer: Developer
+
+
+def test_per_developer_the_rules_are_put_together_and_the_catch_all_comes_last() -> None:
+    assert http(cluster(whole(PER_DEVELOPER))) == [
+        *(
+            {
+                "match": [{"headers": {"x-developer": {"exact": name}}}],
+                "route": [{"destination": {"host": f"reviews.{name}.svc.cluster.local"}}],
+            }
+            for name in ("alice", "bob")
+        ),
+        {"route": [{"destination": {"host": HOST}}]},
+    ]
+
+
+def test_per_developer_nobody_leaves_nothing_behind() -> None:
+    found = cluster({**whole(PER_DEVELOPER), "developers": developers("carol")}, *namespaces("carol"))
+    assert http(found) == [{"route": [{"destination": {"host": HOST}}]}]
+    assert NOBODY not in str(http(found))
+
+
+def test_per_developer_equal_rules_are_written_once() -> None:
+    text = PER_DEVELOPER.replace(
+        "  http:\n", "  http:\n  - {name: health, match: [{uri: {exact: /h}}], directResponse: {status: 200}}\n"
+    )
+    assert names(cluster(whole(text))) == ["health", "-", "-", "-"]
+
+
+def test_per_developer_a_copy_of_another_name_is_reached_by_its_host() -> None:
+    found = cluster(whole(PER_DEVELOPER), copy_of("shop/reviews", "alice/mine"))
+    assert http(found)[0]["route"] == [{"destination": {"host": "mine.alice.svc.cluster.local"}}]
+
+
+def test_per_developer_a_route_to_a_placeholder_stays() -> None:
+    spec = {"placeholder": {"mode": "ExternalName"}, "developers": developers("alice"), **whole(PER_DEVELOPER)}
+    settings = PlanSettings(requires_placeholder_consent=False)
+    stands = managed("shop/reviews-virtual-service", annotations={"virtualservice-operator.dev/developers": "alice"})
+    objects = (*namespaces("shop", "alice"), service("shop/reviews"), policy("shop/defaults", spec), stands)
+    found = plan_rendered(Snapshot(settings, objects), key("shop/reviews"))
+    assert [str(item.target) for item in found.changes] == ["alice/reviews", "shop/reviews-virtual-service"]
+    assert found.wanted is not None
+    assert found.wanted["spec"]["http"][0]["route"][0]["destination"]["host"] == "reviews.alice.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (
+            "spec:",
+            "metadata: {labels: {of: {{ DeveloperName }}}}\nspec:",
+            'metadata is {"labels": {"of": "alice"}} for alice and',
+        ),
+        (
+            "  http:",
+            "  exportTo: [{{ DeveloperNamespace }}]\n  http:",
+            'line 5: spec.exportTo is ["alice"] for alice and ["bob"] for bob',
+        ),
+        (
+            "  - route:",
+            "  - name: {{ DeveloperName }}\n    route:",
+            "spec.http[1] takes every request of a port and differs between alice and bob",
+        ),
+    ],
+)
+def test_per_developer_what_differs_outside_the_rules_is_refused(before: str, after: str, says: str) -> None:
+    found = entry(cluster(whole(PER_DEVELOPER.replace(before, after, 1))))
+    assert found.rejection is not None
+    assert found.rejection.reason is Reason.INVALID_TEMPLATE
+    assert says in found.rejection.message
+
+
+# ---- what may not come out
+
+
+@pytest.mark.parametrize(
+    ("block", "text", "says"),
+    [
+        (
+            "default_rule",
+            "- route: [{destination: {host: vault.kube-system.svc.cluster.local}}]",
+            'spec.http[2].route[0].destination.host: "vault.kube-system.svc.cluster.local" is neither',
+        ),
+        (
+            "default_rule",
+            "- {mirror: {host: a.b.c}, route: {{ DefaultRule.route | tojson }}}",
+            'spec.http[2].mirror.host: "a.b.c" is neither',
+        ),
+        (
+            "default_rule",
+            "- {mirrors: [{destination: {host: a.b.c}}], route: {{ DefaultRule.route | tojson }}}",
+            "spec.http[2].mirrors[0].destination.host",
+        ),
+        (
+            "default_rule",
+            "- {match: [{uri: {exact: /}}], route: {{ DefaultRule.route | tojson }}}",
+            "port 80 has rules and no last one",
+        ),
+        (
+            "rules_before_default",
+            "- {name: all, directResponse: {status: 200}}",
+            "spec.http[2]: takes every request, so the rules after it are never reached",
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{gateways: [a/b]}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].gateways: "a/b" is not permitted',
+        ),
+        ("metadata", "labels: {app.kubernetes.io/name: x}", '"app.kubernetes.io/name" is reserved (kubernetes.io)'),
+        (
+            "metadata",
+            "annotations: {virtualservice-operator.dev/managed: 'false'}",
+            "is reserved (virtualservice-operator.dev)",
+        ),
+    ],
+)
+def test_what_reaches_too_far_is_not_written(block: str, text: str, says: str) -> None:
+    found = entry(cluster(whole(base(block, text))))
+    assert (found.state, found.reason) == (ServiceState.FAILED, Reason.OUTPUT_NOT_ALLOWED)
+    assert says in found.message
+    assert found.message.startswith("template ")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (
+            '["{{ ServiceFQDN }}"]',
+            "[other.shop.svc.cluster.local]",
+            'line 4: spec.hosts[0]: "other.shop.svc.cluster.local" is not the Service',
+        ),
+        ('["{{ ServiceFQDN }}"]', '["*"]', 'spec.hosts[0]: "*" is not'),
+        ('["{{ ServiceFQDN }}"]', '["{{ ServiceFQDN }}", "{{ ServiceFQDN }}"]', "spec.hosts: the host is there twice"),
+        ("  http:", "  gateways: [istio/public]\n  http:", 'line 5: spec.gateways: "istio/public" is not permitted'),
+        ("spec:", "metadata: {name: other}\nspec:", 'line 3: metadata.name: "other" is not reviews-virtual-service'),
+        ("spec:", "metadata: {namespace: other}\nspec:", 'metadata.namespace: "other" is not shop'),
+    ],
+)
+def test_a_whole_virtual_service_stays_in_its_place(before: str, after: str, says: str) -> None:
+    found = entry(cluster(whole(PER_DEVELOPER.replace(before, after, 1))))
+    assert found.reason is Reason.OUTPUT_NOT_ALLOWED
+    assert says in found.message
+
+
+# ---- failure
+
+
+def test_a_template_that_does_not_compile_rejects_its_policy_and_freezes_what_it_made() -> None:
+    stands = managed("shop/reviews-virtual-service")
+    found = cluster(whole("{% if %}"), stands)
+    frozen = entry(found)
+    assert (frozen.state, frozen.reason) == (ServiceState.FROZEN, Reason.POLICY_NOT_ACCEPTED)
+    (resolved,) = found.policies("shop")
+    assert resolved.rejection is not None
+    assert resolved.rejection.reason is Reason.INVALID_TEMPLATE
+
+
+def test_a_failure_for_one_service_freezes_what_the_policy_made_there() -> None:
+    found = cluster(
+        whole(base("metadata", "labels: {a: {{ ServiceLabels.none | tojson }}}")),
+        managed("shop/reviews-virtual-service"),
+    )
+    frozen = plan_rendered(found, key("shop/reviews"))
+    assert frozen.changes == ()
+    assert frozen.entries["defaults"].state is ServiceState.FROZEN
+    assert frozen.entries["defaults"].rejection is not None
+    (resolved,) = found.policies("shop")
+    assert resolved.rejection is None
+
+
+def test_where_it_made_nothing_the_others_go_on_without_it() -> None:
+    broken = policy(
+        "shop/broken",
+        {"priority": 5, "developers": developers("bob"), **whole(base("metadata", "a: {{ ServiceLabels.x }}"))},
+    )
+    found = cluster({"developers": developers("alice")}, broken)
+    assert names(found) == ["defaults.alice", "default"]
+    failed = entry(found, "broken")
+    assert (failed.state, failed.reason) == (ServiceState.FAILED, Reason.INVALID_TEMPLATE)
+    assert entry(found).state is ServiceState.PROGRAMMED
+
+
+def test_two_broken_templates_are_both_left_out() -> None:
+    text = whole(base("metadata", "a: {{ ServiceLabels.x }}"))
+    found = cluster(text, policy("shop/other", {"priority": 5, **text}))
+    assert {name: item.state for name, item in plan_rendered(found, key("shop/reviews")).entries.items()} == {
+        "other": ServiceState.FAILED,
+        "defaults": ServiceState.FAILED,
+    }
+    assert plan_rendered(found, key("shop/reviews")).changes == ()
+
+
+def test_a_rendering_that_was_stopped_is_a_failure_of_its_service() -> None:
+    found = cluster(whole('{% extends "base" %}'))
+    check_templates(found, RENDERER)
+    (render,) = plan(found).needs
+    from virtualservice_operator.core.plan import plan_service
+
+    stopped = plan_service(found, key("shop/reviews"), 0.0, {render: Failed("stopped", killed=True)})
+    assert stopped.entries["defaults"].rejection is not None
+
+
+def test_a_verdict_counts_for_its_edition_only() -> None:
+    found = cluster(whole('{% extends "base" %}'))
+    (resolved,) = found.policies("shop")
+    assert resolved.unchecked
+    found.put_verdict(key("shop/defaults"), Verdict("another", 1))
+    (resolved,) = found.policies("shop")
+    assert resolved.unchecked
+    found.put_verdict(key("shop/defaults"), Verdict(resolved.policy.uid, 1))
+    (resolved,) = found.policies("shop")
+    assert not resolved.unchecked
+    found.put_verdict(key("shop/defaults"), None)
+    (resolved,) = found.policies("shop")
+    assert resolved.unchecked
+
+
+def test_where_templates_are_disabled_a_policy_with_one_is_not_accepted() -> None:
+    settings = PlanSettings(allows_templates=False)
+    (resolved,) = Snapshot(settings, [policy("shop/defaults", whole('{% extends "base" %}'))]).policies("shop")
+    assert resolved.rejection is not None
+    assert "--templates=Disabled" in resolved.rejection.message
+    assert not resolved.unchecked
+
+
+def test_a_policy_that_observes_says_what_its_template_would_change() -> None:
+    observer = policy(
+        "shop/new",
+        {
+            "mode": "Observe",
+            "priority": 3,
+            **whole(
+                base(
+                    "rules_before_default", "- {name: mine, match: [{uri: {exact: /}}], directResponse: {status: 200}}"
+                )
+            ),
+        },
+    )
+    found = cluster({"developers": developers("alice")}, observer)
+    seen = entry(found, "new")
+    assert seen.state is ServiceState.OBSERVED
+    assert "mine" in seen.message
+
+
+# ---- labels and annotations
+
+
+def test_a_templates_labels_are_kept_as_wanted_and_others_left_alone() -> None:
+    found = cluster(whole(base("metadata", "labels: {team: shop}")))
+    (only,) = plan_rendered(found, key("shop/reviews")).changes
+    assert only.document is not None
+    labels = only.document["metadata"]["labels"]
+    for stored, expected in (
+        (labels, []),
+        ({**labels, "theirs": "x"}, []),
+        ({**labels, "team": "other"}, ["the template's labels or annotations differ"]),
+        (
+            {name: value for name, value in labels.items() if name != "team"},
+            ["the template's labels or annotations differ"],
+        ),
+    ):
+        found.put(as_stored(only.document, labels=stored))
+        assert [
+            item.why for item in plan_rendered(found, key("shop/reviews")).changes if hasattr(item, "why")
+        ] == expected
+
+
+def test_a_label_that_no_template_wants_any_more_is_taken_away() -> None:
+    found = cluster({})
+    document = change(found).document
+    assert document is not None
+    ours: dict[str, Any] = {"f:metadata": {"f:labels": {"f:team": {}, "f:app.kubernetes.io/managed-by": {}}}}
+    entry_of_ours = {"manager": "virtualservice-operator", "operation": "Apply", "fieldsV1": ours}
+    labels = {**document["metadata"]["labels"], "team": "shop"}
+    found.put(as_stored(document, labels=labels, managedFields=[entry_of_ours]))
+    assert change(found).why == "the template's labels or annotations differ"
+    found.put(as_stored(document, labels=labels))
+    assert plan(found).changes == ()

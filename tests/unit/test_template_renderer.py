@@ -1,0 +1,279 @@
+"""Renderings as values: kept, counted, judged by the schema, and a policy that ends the worker three times."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from rendered import RENDERER
+from virtualservice_operator.api.v1alpha1 import PolicyTemplate
+from virtualservice_operator.core.objects import Key
+from virtualservice_operator.core.template import Failed, Render, Rendered, template_of
+from virtualservice_operator.templates import judge, schema
+from virtualservice_operator.templates.process import Ended, Job, Told, Worker
+from virtualservice_operator.templates.renderer import Cache, Renderer, Shared
+
+WHOLE = """\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+spec:
+  hosts: [reviews.shop.svc.cluster.local]
+  http:
+  - route:
+    - destination: {host: reviews.shop.svc.cluster.local}
+"""
+
+
+class Scripted(Worker):
+    """A worker that answers as it is told; no process."""
+
+    def __init__(self, *told: Told) -> None:
+        super().__init__(())
+        self.asked: list[Job] = []
+        self._told = list(told)
+
+    def run(self, jobs: Sequence[Job]) -> list[Told]:
+        self.asked.extend(jobs)
+        return [self._told.pop(0) for _ in jobs]
+
+
+def render(text: str = WHOLE, *, generation: int = 1, variables: str = "{}", **more: Any) -> Render:
+    template = template_of(PolicyTemplate(virtual_service=text))
+    return Render(
+        Key("shop", "p"), "uid", generation, template, **{"entry": "virtualService", "variables": variables, **more}
+    )
+
+
+def rendered(text: str) -> Any:
+    wanted = render(text, variables=json.dumps({"ClusterDomain": "cluster.local"}))
+    return RENDERER.render([wanted])[wanted]
+
+
+def told(data: Any) -> Told:
+    return Told({"ok": True, "value": data, "lines": {}})
+
+
+GOOD = told(
+    {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "spec": {"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}]}]},
+    }
+)
+KILLED = Told(None, Ended.KILLED)
+
+
+def test_equal_renderings_are_asked_for_once() -> None:
+    worker = Scripted(GOOD)
+    renderer = Renderer(worker)
+    for generation in (1, 2):
+        (result,) = renderer.render([render(generation=generation), render(generation=generation)]).values()
+        assert isinstance(result, Rendered)
+    assert len(worker.asked) == 1
+
+
+def test_other_variables_are_another_rendering() -> None:
+    worker = Scripted(GOOD, GOOD)
+    Renderer(worker).render([render(variables="{}"), render(variables='{"a":1}')])
+    assert len(worker.asked) == 2
+
+
+def test_a_kill_is_not_kept_and_the_third_quarantines_until_the_next_generation() -> None:
+    seen: list[str] = []
+    worker = Scripted(KILLED, KILLED, KILLED, GOOD)
+    renderer = Renderer(worker, lambda result, _: seen.append(result))
+    found = [result for _ in range(5) if isinstance(result := renderer.render([render()])[render()], Failed)]
+    assert [result.killed for result in found] == [True, True, True, False, False]
+    assert "took too long or too much memory, and was stopped" in found[0].message
+    assert "was stopped 3 times" in found[2].message
+    assert "until the policy is changed" in found[4].message
+    assert len(worker.asked) == 3
+    assert isinstance(renderer.render([render(generation=2)])[render(generation=2)], Rendered)
+    assert seen == ["killed", "killed", "killed", "rendered"]
+
+
+def test_a_namespace_is_slow_for_a_while_after_a_long_rendering() -> None:
+    quick, slow = Renderer(Scripted(told({}))), Renderer(Scripted(Told({"ok": True}, None, 0.2)))
+    for renderer, expected in ((quick, False), (slow, True)):
+        renderer.render([render()])
+        assert renderer.shared.is_slow("shop") is expected
+        assert not renderer.shared.is_slow("other")
+
+
+def test_renderers_that_share_count_kills_together() -> None:
+    shared = Shared()
+    one, two = Renderer(Scripted(KILLED, KILLED), shared=shared), Renderer(Scripted(KILLED), shared=shared)
+    for renderer in (one, two, one):
+        renderer.render([render()])
+    assert one.is_quarantined(render())
+    assert two.is_quarantined(render())
+
+
+def test_without_a_worker_nothing_is_said_about_the_template() -> None:
+    assert Renderer(Scripted(Told(None, Ended.UNAVAILABLE))).render([render()]) == {}
+
+
+def test_a_check_has_no_document() -> None:
+    check = render(entry=None, variables="")
+    assert Renderer(Scripted(Told({"ok": True}))).render([check]) == {check: Rendered(None, {})}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"ok": 1},
+        {"ok": True},
+        {"ok": True, "value": 5},
+        {"ok": True, "value": {}, "lines": 7},
+        {"ok": False, "line": "x"},
+    ],
+    ids=str,
+)
+def test_an_answer_of_another_form_is_a_failure(answer: Any) -> None:
+    (result,) = Renderer(Scripted(Told(answer))).render([render()]).values()
+    assert isinstance(result, Failed)
+
+
+def test_the_cache_forgets_the_oldest_where_there_is_no_room() -> None:
+    cache = Cache(limit=300)
+    for number in range(100):
+        cache.put(render(variables=str(number)), Failed("x" * 50))
+    assert 1 <= len(cache) <= 6
+    assert render(variables="0") not in cache
+    assert cache[render(variables="99")] == Failed("x" * 50)
+
+
+def test_what_is_kept_comes_back_equal() -> None:
+    cache = Cache()
+    result = Rendered({"a": [1, None, "ä"]}, {"a": ("virtualService", 3)})
+    cache.put(render(), result)
+    assert cache[render()] == result
+
+
+# ---- the schema
+
+
+def test_a_whole_virtual_service_is_taken() -> None:
+    assert isinstance(rendered(WHOLE), Rendered)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("route:", "rout:", "line 6: spec.http[0].rout: there is no such field; did you mean route?"),
+        ("hosts: [", "hots: [", "line 4: spec.hots: there is no such field; did you mean hosts?"),
+        ("kind: VirtualService", "kind: Gateway", 'line 2: kind: "Gateway" is not VirtualService'),
+        ("networking.istio.io/v1", "v1", 'line 1: apiVersion: "v1" is not written as it must be'),
+        ("spec:", "status: {}\nspec:", "line 3: status: a template says metadata and spec only; leave it out"),
+        ("spec:", "metadata: {ownerReferences: []}\nspec:", "metadata.ownerReferences: the operator sets the owners"),
+        ("spec:", "metadata: {finalizers: [a]}\nspec:", "metadata.finalizers: the operator sets none"),
+        ("spec:", "metadata: {labels: {a: 1}}\nspec:", "metadata.labels.a: 1 is not text"),
+        ("spec:", "metadata: {labels: {a: 'b c'}}\nspec:", 'metadata.labels.a: "b c" is not written as it must be'),
+        ("  http:", "  tcp: []\n  http:", "spec.tcp: only http rules are routed"),
+        ("- route:", "- delegate: {name: x}\n    route:", "spec.http[0].delegate: a template cannot delegate"),
+        (
+            "- route:",
+            "- timeout: 5\n    route:",
+            "line 6: spec.http[0].timeout: 5 is not text (in quotes, or with | tojson)",
+        ),
+        ("- route:", "- timeout: fast\n    route:", 'spec.http[0].timeout: "fast" is not written as it must be'),
+        ("- route:", "- redirect: {uri: /}\n    route:", "spec.http[0]: a rule has exactly one of route, redirect"),
+        (
+            "- route:",
+            "- redirect: {redirectCode: 300}\n    x:",
+            "spec.http[0].redirect.redirectCode: 300 is not 301 or 302",
+        ),
+        ("- route:", "- match: [{uri: {regex: '(?=x)'}}]\n    route:", '"(?=x)" is not an RE2 regular expression'),
+        ("- route:", "- match: [{uri: {exact: a, prefix: a}}]\n    route:", "write one of exact, prefix, regex"),
+        ("- route:", "- match: [{headers: {X-A: {exact: a}}}]\n    route:", "is not written as it must be"),
+        ("- route:", "- match: []\n    route:", "spec.http[0].match: [] is shorter than 1"),
+        ("- route:", "- retries: {attempts: -1}\n    route:", "spec.http[0].retries.attempts: -1 is less than 0"),
+        ("{host: reviews.shop.svc.cluster.local}", "{}", "host is missing; add it"),
+        (
+            "{host: reviews.shop.svc.cluster.local}",
+            "{host: a, port: {number: '80'}}",
+            '"80" is not a whole number (of a text: | int)',
+        ),
+        ("    - destination", "    - weight: 1.5\n      destination", "1.5 is not a whole number"),
+    ],
+)
+def test_a_wrong_field_is_said_with_line_path_value_and_the_way(before: str, after: str, says: str) -> None:
+    result = rendered(WHOLE.replace(before, after, 1))
+    assert isinstance(result, Failed)
+    assert result.message.startswith("template virtualService, line ")
+    assert says in result.message
+
+
+def test_what_is_no_mapping_is_refused() -> None:
+    assert rendered("- a").message == 'template: the document: ["a"] is not a mapping'
+
+
+def test_every_part_of_the_schema_is_closed_and_described() -> None:
+    silent, open_parts = [], []
+    waiting: list[tuple[str, Any]] = [("", schema.VIRTUAL_SERVICE)]
+    while waiting:
+        path, part = waiting.pop()
+        if not part.get("description") and not path.endswith("{}"):
+            silent.append(path)
+        if part.get("type") == "object" and "additionalProperties" not in part:
+            open_parts.append(path)
+        waiting.extend((f"{path}.{name}", item) for name, item in part.get("properties", {}).items())
+        for word, mark in (("items", "[]"), ("additionalProperties", "{}")):
+            if isinstance(part.get(word), dict):
+                waiting.append((path + mark, part[word]))
+    assert (silent, open_parts) == ([], [])
+
+
+# ---- the schema of the installed Istio
+
+INSTALLED = {
+    "type": "object",
+    "description": "An old Istio that knows less.",
+    "properties": {
+        "hosts": {"type": "array", "items": {"type": "string"}},
+        "http": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string", "nullable": True},
+                    "route": {
+                        "type": "array",
+                        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                    },
+                    "timeout": {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+                },
+            },
+        },
+    },
+}
+
+
+def test_a_field_that_the_installed_istio_does_not_know_is_refused() -> None:
+    known, unknown = render(WHOLE), render(WHOLE.replace("- route:", "- rewrite: {uri: /}\n    route:"))
+    worker = Worker()
+    renderer = Renderer(worker)
+    renderer.use_schema(schema.strict(INSTALLED))
+    results = renderer.render([known, unknown])
+    worker.close()
+    assert isinstance(results[known], Rendered)
+    assert results[unknown] == Failed(
+        "template virtualService, line 6: spec.http[0].rewrite: there is no such field; there are name, route, timeout"
+    )
+
+
+def test_a_strict_schema_is_closed_where_fields_are_listed() -> None:
+    strict = schema.strict(INSTALLED)
+    rule = strict["properties"]["http"]["items"]
+    assert strict["additionalProperties"] is rule["additionalProperties"] is False
+    assert "additionalProperties" not in rule["properties"]["route"]["items"]
+    assert rule["properties"]["timeout"] == {}
+
+
+def test_an_unknown_field_has_a_near_one_suggested() -> None:
+    found = judge.problems(
+        judge.VIRTUAL_SERVICE, {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "spek": {}}
+    )
+    assert ("spek", "there is no such field; did you mean spec?") in found
