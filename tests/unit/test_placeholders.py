@@ -10,7 +10,7 @@ from virtualservice_operator.core.changes import Action, PlaceholderChange
 from virtualservice_operator.core.objects import Service
 from virtualservice_operator.kube.decode import decode_service
 
-LABEL = {"f:labels": {"f:app.kubernetes.io/managed-by": {}}}
+LABEL: dict[str, Any] = {"f:labels": {"f:app.kubernetes.io/managed-by": {}}}
 FINISHED = {"f:metadata": LABEL}
 # As the API server answers a POST: all of it is the poster's, defaults included.
 UNFINISHED = {"f:metadata": LABEL, "f:spec": {"f:externalName": {}, "f:type": {}}}
