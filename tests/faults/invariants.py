@@ -169,6 +169,12 @@ def i6_alive(operator: OperatorProcess) -> list[str]:
     return found
 
 
+def i6_said(operator: OperatorProcess) -> list[str]:
+    """Return what is wrong where every watch has been down for over half a minute: readiness has to say so."""
+    verdict = operator.get("/readyz")
+    return [] if "down for" in verdict else [f"I6: /readyz says {verdict!r}"]
+
+
 def versions_in(world: World, *namespaces: str) -> dict[str, str]:
     """Return the resourceVersion of each VirtualService and policy of some namespaces, for `i7_unharmed`."""
     found = {}

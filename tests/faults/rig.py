@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cluster.from_scratch import left_behind
@@ -22,7 +22,7 @@ from faults.invariants import (
     writes_above_plan,
 )
 from faults.journal import Write, writes_of
-from faults.oracle import PLANNED, Outcome, Target, differences
+from faults.oracle import PLANNED, Outcome, Target, differences, stored_objects
 from faults.proxy import FaultProxy
 from faults.workload import DEVELOPERS, SHOP, STEPS, prepare
 from operator_process import OperatorProcess
@@ -96,7 +96,7 @@ def run_story(operator: OperatorProcess, proxy: FaultProxy, world: World) -> Run
     prepare(world)
     since = world.plane.request("GET", "/apis/networking.istio.io/v1/virtualservices")["metadata"]["resourceVersion"]
     before = foreign_versions(world)
-    changes, recoveries = [], []
+    changes, recoveries, states = [], [], []
     for step in STEPS:
         hit = _injected(proxy)
         changes.append(time.monotonic())
@@ -104,7 +104,8 @@ def run_story(operator: OperatorProcess, proxy: FaultProxy, world: World) -> Run
         seconds = settle(operator, world)
         if _injected(proxy) > hit:
             recoveries.append(seconds)
-    outcome, writes = at_rest(proxy, world)
+        states.append(stored_objects(world))
+    outcome, writes = at_rest(proxy, world, states)
     problems = [
         *i1_converged(world, SHOP),
         *i2_untouched(before, foreign_versions(world)),
@@ -116,13 +117,15 @@ def run_story(operator: OperatorProcess, proxy: FaultProxy, world: World) -> Run
     return Run(world, outcome, writes, _injected(proxy), recoveries, problems)
 
 
-def at_rest(proxy: FaultProxy, world: World) -> tuple[Outcome, list[Write]]:
+def at_rest(
+    proxy: FaultProxy, world: World, states: Sequence[Mapping[Target, str]] = ()
+) -> tuple[Outcome, list[Write]]:
     """Return what a world came to once nothing is written any more; nothing may be."""
     time.sleep(REST_SECONDS)
     writes = [write for write in writes_of(proxy.journal) if write.call.namespace.startswith(f"{world.prefix}-")]
     last = max((write.at for write in writes if write.call.resource in PLANNED), default=0.0)
     assert time.monotonic() - last >= REST_SECONDS, "I3: it still writes at rest"
-    return Outcome.of(world, writes), writes
+    return Outcome.of(world, writes, states), writes
 
 
 def compare(clean: Run, run: Run) -> list[str]:

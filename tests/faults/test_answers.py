@@ -11,7 +11,7 @@ from cluster.world import World, eventually, only, shop_with_alice
 from controlplane.server import ControlPlane
 from faults.breakage import Delay, Status
 from faults.call import READS, WRITES, Call
-from faults.invariants import i5_truthful, i6_alive, i7_unharmed, versions_in
+from faults.invariants import i5_truthful, i6_alive, i6_said, i7_unharmed, versions_in
 from faults.journal import Entry
 from faults.overload import overloaded
 from faults.proxy import FaultProxy
@@ -134,7 +134,9 @@ def test_i1_i3_i6_errors_of_the_server_are_tried_again_ever_later(
     proxy.cut()
     change_much(shop)
     time.sleep(duration)
-    finish(shop, operator, proxy, measured, too_often(proxy.journal, TRIES_IN_A_MINUTE))
+    said = i6_said(operator) if (share, duration) == (1.0, LONG) else []
+    finish(shop, operator, proxy, measured, said, too_often(proxy.journal, TRIES_IN_A_MINUTE))
+    eventually("it is ready again", lambda: operator.get("/readyz") == "ok\n")
 
 
 @pytest.mark.fault("F12")

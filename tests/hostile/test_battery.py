@@ -11,8 +11,8 @@ from hostile.layers import PlainWorker, Trial
 from rendered import RENDERER
 from virtualservice_operator.templates.process import COMPILE_DEADLINE
 
-# Generous: the machine may have other work, and the first use of everything is in here too.
-MOST_SECONDS: Final = 0.3
+# Each takes less than 0.3 s on a quiet machine, as is printed. A test judges no speed: this one has a coverage tracer in it.
+MOST_SECONDS: Final = 3.0
 MOST_MEMORY: Final = 50.0
 CANARY: Final = "canary-6f1d"
 BY_DATA: Final = ("yaml", "reach")

@@ -173,6 +173,11 @@ def changed(**metadata: Any) -> VirtualService:
             id="without our mark",
         ),
         pytest.param(
+            changed(annotations={**stamped()["metadata"]["annotations"], "virtualservice-operator.dev/adopt": "true"}),
+            "it is adopted, so the annotation that asked for it goes",
+            id="adopted, and interrupted before the annotation went",
+        ),
+        pytest.param(
             changed(annotations={"virtualservice-operator.dev/policies": "first"}),
             "other policies contribute",
             id="policies",

@@ -81,7 +81,7 @@ async def _create(client: KubeClient, store: Store, change: Change) -> None:
 async def _update(client: KubeClient, store: Store, change: Change) -> None:
     observed = _observed(change)
     answer = await client.update_virtual_service(document_of(change), observed.uid)
-    if observed.adoptable and not observed.marked:
+    if decode_virtual_service(answer).adoptable:
         # It has done its work; left there, nobody could take the object over again by removing our label.
         answer = await client.remove_adoption(change.target, answer["metadata"]["resourceVersion"])
     await _settle(client, store, change, answer)

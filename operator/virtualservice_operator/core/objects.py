@@ -61,7 +61,7 @@ class Placed:
 
     `source` is the Service it stands for, `policies` are those it was made for; `external_name` is
     None for one without endpoints; `created` in seconds since 1970. `taken_over`: somebody else owns a part of it, or
-    has taken a mark off.
+    has taken a mark off. `unfinished`: our field manager still owns what it gives up after each write.
     """
 
     source: Key
@@ -70,6 +70,7 @@ class Placed:
     created: float
     external_name: str | None = None
     taken_over: bool = False
+    unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,17 +131,17 @@ def differs(document: Mapping[str, Any], spec_digest: str, observed: VirtualServ
     metadata = document["metadata"]
     annotations = metadata["annotations"]
     owners = {(owner["name"], owner["uid"]) for owner in metadata["ownerReferences"]}
-    if not observed.marked:
-        return "adopted: its owner asked for it"
-    if observed.spec_digest != spec_digest:
-        return "the routes differ"
-    if observed.policies != annotations[names.POLICIES_ANNOTATION]:
-        return "other policies contribute"
-    if observed.developers != annotations.get(names.DEVELOPERS_ANNOTATION):
-        return "other developers are routed"
-    if observed.service_label != metadata["labels"][names.SERVICE_LABEL] or not owners <= observed.owners:
-        return "our labels or owners were changed"
-    return _differing_extras(metadata, observed)
+    labelled = observed.service_label == metadata["labels"][names.SERVICE_LABEL] and owners <= observed.owners
+    differences = (
+        (not observed.marked, "adopted: its owner asked for it"),
+        (observed.adoptable, "it is adopted, so the annotation that asked for it goes"),
+        (observed.spec_digest != spec_digest, "the routes differ"),
+        (observed.policies != annotations[names.POLICIES_ANNOTATION], "other policies contribute"),
+        (observed.developers != annotations.get(names.DEVELOPERS_ANNOTATION), "other developers are routed"),
+        (not labelled, "our labels or owners were changed"),
+    )
+    found = next((why for is_different, why in differences if is_different), None)
+    return found or _differing_extras(metadata, observed)
 
 
 def _differing_extras(metadata: Mapping[str, Any], observed: VirtualService) -> str | None:

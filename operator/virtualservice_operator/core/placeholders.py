@@ -176,12 +176,19 @@ def _adjustment(item: Placeholder, standing: Service, domain: str) -> Iterator[P
     if (placed.external_name is None) != (item.external_name is None):
         yield _change(Action.DELETE, standing, "another mode")
         yield _creation(item, domain)
-    elif (placed.external_name, placed.policies) != (item.external_name, item.policies) or (
+    elif (why := _shortcoming(item, standing)) is not None:
+        document = placeholder_document(item, domain)
+        yield PlaceholderChange(Action.UPDATE, item.key, why, document, standing, item.policies)
+
+
+def _shortcoming(item: Placeholder, standing: Service) -> str | None:
+    """Return what of a placeholder of the right type is not as it is wanted, or None."""
+    placed = _placed(standing)
+    if (placed.external_name, placed.policies) != (item.external_name, item.policies) or (
         item.external_name is None and standing.ports != item.source.ports
     ):
-        document = placeholder_document(item, domain)
-        why = "it differs from what is wanted"
-        yield PlaceholderChange(Action.UPDATE, item.key, why, document, standing, item.policies)
+        return "it differs from what is wanted"
+    return "its fields were not given up, so deploying it would conflict" if placed.unfinished else None
 
 
 def _creation(item: Placeholder, domain: str) -> PlaceholderChange:

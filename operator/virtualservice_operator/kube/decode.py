@@ -88,6 +88,7 @@ def _decode_placed(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Plac
         created=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
         external_name=spec.get("externalName") if spec.get("type") == "ExternalName" else None,
         taken_over=not all(marks) or bool(spec.get("selector")) or bool(_other_managers(metadata)),
+        unfinished=names.FIELD_MANAGER in _spec_managers(metadata),
     )
 
 
@@ -241,10 +242,14 @@ def _applied(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _other_managers(metadata: Mapping[str, Any]) -> set[str]:
+    return _spec_managers(metadata) - {names.FIELD_MANAGER}
+
+
+def _spec_managers(metadata: Mapping[str, Any]) -> set[str]:
     return {
         entry.get("manager", "")
         for entry in metadata.get("managedFields") or ()
-        if entry.get("manager") != names.FIELD_MANAGER and "f:spec" in entry.get("fieldsV1", {})
+        if "f:spec" in entry.get("fieldsV1", {})
     }
 
 
