@@ -90,6 +90,15 @@ def test_reason_invalid_spec(world: World) -> None:
     settled(world, Kstatus.FAILED, "bad")
 
 
+def test_reason_invalid_template(world: World) -> None:
+    shop_with_alice(world, "reviews")
+    template = {"virtualService": '{% extends "base" %}\n{{ Nothing }}'}
+    world.policy("bad", "shop", developersFrom=only(world, "alice"), template=template)
+    world.wait_condition("bad", "shop", "Accepted", ("False", "InvalidTemplate"))
+    assert "template virtualService, line 2: 'Nothing' is not a variable" in world.message("bad", "shop", "Accepted")
+    settled(world, Kstatus.FAILED, "bad")
+
+
 def test_reason_namespace_not_allowed(world: World) -> None:
     shop_with_alice(world, "reviews")
     world.policy("defaults", "shop", developers=[{"name": "root", "namespaces": ["kube-system"]}])
