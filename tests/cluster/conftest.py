@@ -10,6 +10,7 @@ from controlplane.audit import read_writes
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
 
+ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = ("virtualservice-operator", "virtualservice-operator")
 USER = "system:serviceaccount:virtualservice-operator:virtualservice-operator"
 # All that our account ever writes; a Service only where it is a placeholder (test_placeholders).
@@ -38,6 +39,14 @@ def operator(
         assert "bug:" not in process.log.read_text(), process.log.read_text()
     written = {(event.resource, event.subresource) for event in read_writes(control_plane.audit_log, USER)}
     assert written <= WRITTEN
+
+
+@pytest.fixture(scope="module")
+def own_plane(tmp_path_factory: pytest.TempPathFactory, istio_crds: Path) -> Iterator[ControlPlane]:
+    """An API server of a module's own: where another operator leads, one that is started later stands by."""
+    with ControlPlane.start(tmp_path_factory.mktemp("own") / "plane", crds=[istio_crds, ROOT / "crds"]) as plane:
+        plane.kubectl("apply", "-k", str(ROOT / "kustomize/base"))
+        yield plane
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Nothing is left behind and nothing is lost while the operator is away. Each test has an API server of its own."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,7 @@ from cluster.world import World, eventually, shop_with_alice, steadily
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
 
-ROOT = Path(__file__).resolve().parents[2]
 MARK = {"app.kubernetes.io/managed-by": "virtualservice-operator"}
-
-
-@pytest.fixture(scope="module")
-def own_plane(tmp_path_factory: pytest.TempPathFactory, istio_crds: Path) -> Iterator[ControlPlane]:
-    directory = tmp_path_factory.mktemp("cleanup") / "plane"
-    with ControlPlane.start(directory, crds=[istio_crds, ROOT / "crds"]) as plane:
-        plane.kubectl("apply", "-k", str(ROOT / "kustomize/base"))
-        yield plane
 
 
 @pytest.fixture

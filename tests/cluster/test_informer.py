@@ -11,16 +11,6 @@ from controlplane.cutter import Cutter
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def own_plane(tmp_path_factory: pytest.TempPathFactory, istio_crds: Path) -> Iterator[ControlPlane]:
-    directory = tmp_path_factory.mktemp("informer") / "plane"
-    with ControlPlane.start(directory, crds=[istio_crds, ROOT / "crds"]) as plane:
-        plane.kubectl("apply", "-k", str(ROOT / "kustomize/base"))
-        yield plane
-
 
 @pytest.fixture
 def wire(own_plane: ControlPlane) -> Iterator[Cutter]:

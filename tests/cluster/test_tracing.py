@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.collector import Collector
-from cluster.conftest import FLAGS
+from cluster.conftest import ACCOUNT, FLAGS
 from cluster.trouble import denying_policy
 from cluster.world import World, eventually, shop_with_alice
 from controlplane.ports import free_port
@@ -26,17 +26,16 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 @pytest.fixture
-def traced(
-    control_plane: ControlPlane, operator_kubeconfig: Path, collector: Collector, tmp_path: Path
-) -> Iterator[OperatorProcess]:
-    with OperatorProcess(operator_kubeconfig, tmp_path, *FLAGS, "--log-format", "json") as process:
+def traced(own_plane: ControlPlane, collector: Collector, tmp_path: Path) -> Iterator[OperatorProcess]:
+    kubeconfig = own_plane.kubeconfig_for_service_account(*ACCOUNT)
+    with OperatorProcess(kubeconfig, tmp_path, *FLAGS, "--log-format", "json") as process:
         yield process
 
 
 def test_a_reconcile_is_a_span_with_its_writes_as_children(
-    control_plane: ControlPlane, traced: OperatorProcess, collector: Collector
+    own_plane: ControlPlane, traced: OperatorProcess, collector: Collector
 ) -> None:
-    world = World.new(control_plane)
+    world = World.new(own_plane)
     shop_with_alice(world, "reviews")
     place = {"k8s__namespace__name": world.ns("shop")}
 
@@ -71,9 +70,9 @@ def test_a_reconcile_is_a_span_with_its_writes_as_children(
 
 
 def test_an_error_is_in_the_span_of_the_write_and_of_the_reconcile(
-    control_plane: ControlPlane, traced: OperatorProcess, collector: Collector
+    own_plane: ControlPlane, traced: OperatorProcess, collector: Collector
 ) -> None:
-    world = World.new(control_plane)
+    world = World.new(own_plane)
     world.namespace("shop")
     with denying_policy(world, "shop"):
         world.service("reviews", "shop")
@@ -87,9 +86,9 @@ def test_an_error_is_in_the_span_of_the_write_and_of_the_reconcile(
 
 
 def test_the_last_spans_are_sent_when_it_ends(
-    control_plane: ControlPlane, traced: OperatorProcess, collector: Collector, tmp_path: Path
+    own_plane: ControlPlane, traced: OperatorProcess, collector: Collector, tmp_path: Path
 ) -> None:
-    world = World.new(control_plane)
+    world = World.new(own_plane)
     shop_with_alice(world, "reviews")
     assert traced.terminate(20) == 0
     found = collector.named("reconcile", k8s__namespace__name=world.ns("shop"))
@@ -97,12 +96,13 @@ def test_the_last_spans_are_sent_when_it_ends(
 
 
 def test_a_collector_that_is_away_changes_nothing(
-    control_plane: ControlPlane, operator_kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**QUICK, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}.items():
         monkeypatch.setenv(name, value)
-    with OperatorProcess(operator_kubeconfig, tmp_path, *FLAGS) as process:
-        world = World.new(control_plane)
+    kubeconfig = own_plane.kubeconfig_for_service_account(*ACCOUNT)
+    with OperatorProcess(kubeconfig, tmp_path, *FLAGS) as process:
+        world = World.new(own_plane)
         shop_with_alice(world, "reviews")
         eventually("it is said", lambda: "error" in process.log.read_text())
         assert process.terminate(20) == 0
