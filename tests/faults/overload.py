@@ -79,7 +79,8 @@ def overloaded(plane: ControlPlane) -> Iterator[None]:
         ):
             plane.request("POST", path, document)
             stack.callback(plane.request, "DELETE", f"{path}/{NAME}")
-        holders = [threading.Thread(target=_hold, args=(plane, stop)) for _ in range(2)]
+        client = _holder(plane)
+        holders = [threading.Thread(target=_hold, args=(client, stop)) for _ in range(2)]
         for holder in holders:
             holder.start()
         try:
@@ -110,9 +111,12 @@ def _hook(port: int) -> dict[str, object]:
     }
 
 
-def _hold(plane: ControlPlane, stop: threading.Event) -> None:
+def _holder(plane: ControlPlane) -> Client:
     kubeconfig = yaml.safe_load(plane.kubeconfig_for_user(HOLDER).read_text())
-    client = Client(plane.url, plane.ca_file, kubeconfig["users"][0]["user"]["token"])
+    return Client(plane.url, plane.ca_file, kubeconfig["users"][0]["user"]["token"])
+
+
+def _hold(client: Client, stop: threading.Event) -> None:
     body = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "hold-"}}'
     while not stop.wait(LOOK_SECONDS):
         client.fetch("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", body)

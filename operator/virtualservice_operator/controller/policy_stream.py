@@ -47,6 +47,8 @@ class PolicyStream:
         self._fresh = FreshLists()
         self._restarts = 0
         self._is_missing = False
+        self._is_distrusted = False
+        client.distrusted = self._hear_of_distrust
 
     def list_anew(self) -> asyncio.Future[None]:
         """List now; the result is done when a list that has begun since is in the sink."""
@@ -76,10 +78,22 @@ class PolicyStream:
                 await thread.stop()
 
     def _is_useless(self, thread: "KopfThread", listed: Mapping[Key, int] | None) -> bool:
-        """Tell whether kopf has to be started anew; where the kind is gone, it lives on without a watch."""
+        """
+        Tell whether kopf has to be started anew.
+
+        Where the kind is gone, it lives on without a watch; where the server has a new authority, it tries for ever
+        with the old one.
+        """
+        if self._is_distrusted:
+            self._is_distrusted = False
+            return True
         if listed is None:
             return self._is_missing
         return not thread.is_alive or self._is_overdue(listed)
+
+    def _hear_of_distrust(self) -> None:
+        self._is_distrusted = True
+        self._list_now.set()
 
     async def _wait_before_start(self) -> None:
         """Wait, longer each time, before kopf is started again; what it would deliver comes with the list meanwhile."""

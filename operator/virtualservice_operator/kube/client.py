@@ -45,6 +45,7 @@ class KubeClient:
 
     `observe` hears of each request: verb, status code (0 for none), seconds. `permit` surrounds each request that writes,
     and may refuse it or break it off. `identity` is what the API server's audit log tells this process from others by.
+    `distrusted` hears that the server's certificate is not trusted any more.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class KubeClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._connection: Connection | None = None
         self._tls: ssl.SSLContext | None = None
+        self.distrusted: Callable[[], None] = lambda: None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -172,6 +174,8 @@ class KubeClient:
 
         With a token only, TLS stays as it is unless the server is `distrusted`: a new context means new connections.
         """
+        if distrusted:
+            self.distrusted()
         self._connection = await self._source.load()
         if distrusted or self._connection.certificate is not None:
             self._tls = self._connection.tls()
