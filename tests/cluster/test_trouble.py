@@ -21,7 +21,7 @@ from cluster.trouble import (
     split_rights,
     webhook,
 )
-from cluster.world import World, eventually, steadily
+from cluster.world import ISTIO, POLICIES, World, eventually, steadily
 from controlplane.audit import AuditEvent, read_events
 from controlplane.ports import free_port
 from controlplane.server import ControlPlane
@@ -202,10 +202,18 @@ def test_a_namespace_that_is_being_deleted_is_left_alone(world: World) -> None:
     world.plane.request("POST", f"/api/v1/namespaces/{world.ns('shop')}/configmaps", stuck)
     world.delete_namespace("shop")
     others_go_on(world)
+    eventually("all that is not stuck is gone", lambda: left_in(world, "shop") == 0)
     refused = [event.name for event in writes(world, "shop", 403)]
     assert len(refused) == len(set(refused)), "no object is tried again after the first refusal"
     before = len(writes(world, "shop"))
     steadily("nothing more is tried", lambda: len(writes(world, "shop")) == before, 5)
+
+
+def left_in(world: World, namespace: str) -> int:
+    """Return how many Services, policies and VirtualServices a namespace still has."""
+    kinds = (("/api/v1", "services"), (POLICIES, "routingpolicies"), (ISTIO, "virtualservices"))
+    paths = (f"{api}/namespaces/{world.ns(namespace)}/{plural}" for api, plural in kinds)
+    return sum(len(world.plane.request("GET", path)["items"]) for path in paths)
 
 
 def test_a_full_quota_holds_up_what_is_new_only(world: World) -> None:
