@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.workers import Crew
@@ -9,6 +10,13 @@ SLOW, QUICK = "slow", "quick"
 
 async def run(crew: Crew, workers: int = 2) -> list[asyncio.Task[None]]:
     return [asyncio.create_task(crew.work()) for _ in range(workers)]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that may take a busy machine long; what must not happen is looked for a moment after it."""
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.005)
 
 
 async def test_slow_keys_do_not_hold_up_others() -> None:
@@ -48,12 +56,12 @@ async def test_a_key_that_was_left_is_still_worked_on_by_one_only() -> None:
     queue.add(Key(SLOW, "s"))
     queue.open()
     workers = await run(Crew(queue, handle, patience=0.01))
-    await asyncio.sleep(0.05)
+    await until(lambda: len(begun) == 1)
     queue.add(Key(SLOW, "s"))
     await asyncio.sleep(0.05)
     assert begun == [Key(SLOW, "s")]
     release.set()
-    await asyncio.sleep(0.05)
+    await until(lambda: len(begun) == 2)
     assert begun == [Key(SLOW, "s")] * 2
     queue.close()
     await asyncio.gather(*workers)
@@ -71,15 +79,14 @@ async def test_of_one_namespace_only_some_are_left_and_the_others_wait_in_the_qu
         queue.add(Key(SLOW, f"s{number}"))
     queue.open()
     workers = await run(Crew(queue, handle, patience=0.01))
-    await asyncio.sleep(0.3)
-    assert 8 <= len(begun) <= 8 + 2
+    await until(lambda: len(begun) >= 8)
+    await asyncio.sleep(0.1)
+    assert len(begun) <= 8 + 2
     for number in range(100):
         queue.add(Key(QUICK, f"q{number}"))
-    await asyncio.sleep(0.1)
-    assert sum(key.namespace == QUICK for key in begun) == 100
+    await until(lambda: sum(key.namespace == QUICK for key in begun) == 100)
     release.set()
-    await asyncio.sleep(0.1)
-    assert len(begun) == 200
+    await until(lambda: len(begun) == 200)
     queue.close()
     await asyncio.gather(*workers)
 
@@ -95,26 +102,27 @@ async def test_so_many_may_be_left_and_no_more() -> None:
         queue.add(Key(f"n{number}", "s"))
     queue.open()
     workers = await run(Crew(queue, handle, patience=0))
-    await asyncio.sleep(0.1)
+    await until(lambda: len(begun) >= 32 + 2)
+    await asyncio.sleep(0.05)
     assert len(begun) == 32 + 2
     release.set()
-    await asyncio.sleep(0.1)
-    assert len(begun) == 100
+    await until(lambda: len(begun) == 100)
     queue.close()
     await asyncio.gather(*workers)
 
 
 async def test_closing_waits_for_what_was_left() -> None:
-    queue, release, done = KeyQueue(), asyncio.Event(), list[Key]()
+    queue, release, begun, done = KeyQueue(), asyncio.Event(), list[Key](), list[Key]()
 
     async def handle(key: Key) -> None:
+        begun.append(key)
         await release.wait()
         done.append(key)
 
     queue.add(Key(SLOW, "s"))
     queue.open()
     workers = await run(Crew(queue, handle, patience=0.01))
-    await asyncio.sleep(0.05)
+    await until(lambda: len(begun) == 1)
     queue.close()
     await asyncio.sleep(0.05)
     assert not any(worker.done() for worker in workers)
@@ -124,9 +132,10 @@ async def test_closing_waits_for_what_was_left() -> None:
 
 
 async def test_a_cancelled_worker_takes_what_was_left_with_it() -> None:
-    queue, broken = KeyQueue(), list[Key]()
+    queue, begun, broken = KeyQueue(), list[Key](), list[Key]()
 
     async def handle(key: Key) -> None:
+        begun.append(key)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -136,10 +145,10 @@ async def test_a_cancelled_worker_takes_what_was_left_with_it() -> None:
     queue.add(Key(SLOW, "s"))
     queue.open()
     workers = await run(Crew(queue, handle, patience=0.01))
-    await asyncio.sleep(0.05)
+    await until(lambda: len(begun) == 1)
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
-    await asyncio.sleep(0.01)
+    await until(lambda: len(broken) == 1)
     assert broken == [Key(SLOW, "s")]
     assert queue.is_idle
