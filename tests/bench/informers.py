@@ -90,6 +90,8 @@ async def run_ours(kubeconfig: str) -> None:
     seen = 0
 
     class CountingStore(Store):
+        def begin_list(self, kind: type[ClusterObject]) -> None: ...
+
         def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
             super().replace_all(kind, items, version)
             listed.set()

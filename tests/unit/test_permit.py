@@ -12,7 +12,8 @@ from virtualservice_operator.core.objects import Key
 from virtualservice_operator.kube import lease
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
-from virtualservice_operator.kube.errors import NotLeader, Reaction, classify
+from virtualservice_operator.kube.errors import ApiError, NotLeader, Reaction, classify
+from virtualservice_operator.kube.lease_object import Sight
 
 STOLEN = LeaseRecord("b", 15, 9, "t0", "t1")
 
@@ -138,3 +139,38 @@ def test_a_term_that_is_lost_and_won_again_in_one_go_is_noticed() -> None:
 
 def test_a_write_without_the_lease_is_planned_anew_and_not_reported() -> None:
     assert classify(NotLeader("x")) is Reaction.REPLAN
+
+
+class Stored:
+    """A Lease as the API server has it; a write at another version is refused, as the API server does."""
+
+    def __init__(self, version: int, record: LeaseRecord) -> None:
+        self.sight = Sight(version, record)
+
+    async def read(self) -> Sight:
+        return self.sight
+
+    async def write(self, record: LeaseRecord, version: int | None) -> Sight:
+        if version != self.sight.version:
+            raise ApiError(409, "Conflict", "the object has been modified")
+        self.sight = Sight(version + 1, record)
+        return self.sight
+
+
+def test_a_lease_from_before_etcd_was_restored_is_renewed_all_the_same() -> None:
+    async def test() -> None:
+        found = elector()
+        record = found._candidate.seen
+        assert record is not None
+        found._see(Sight(900, record))
+        stored = Stored(700, record)
+        vars(found)["_lease"] = stored
+        await asyncio.sleep(2)
+        await found._write()
+        assert stored.sight.version == 700, "it was overtaken, and has looked"
+        await found._write()
+        assert stored.sight.version == 701
+        await asyncio.sleep(9)
+        assert found.leads
+
+    in_fake_time(test)

@@ -62,6 +62,7 @@ def test_what_is_made_anew_after_a_deletion_is_known(store: Store) -> None:
 def test_a_list_older_than_what_the_watch_has_shown_is_a_restored_cluster_and_is_right(store: Store) -> None:
     store.put(replace(service("shop/gone"), version=4000))
     store.put(replace(service("shop/ratings", annotations={"x": "2"}), version=3999))
+    store.begin_list(Service)
     store.replace_all(Service, [replace(service("shop/ratings", annotations={"x": "1"}), version=2990)], 3001)
     assert store.snapshot.service(key("shop/gone")) is None
     found = store.snapshot.service(key("shop/ratings"))
@@ -70,6 +71,7 @@ def test_a_list_older_than_what_the_watch_has_shown_is_a_restored_cluster_and_is
 
 
 def test_a_policy_that_kopf_delivers_while_a_list_is_under_way_is_newer_than_the_list(store: Store) -> None:
+    store.begin_list(Policy)
     store.put(replace(policy("shop/new"), version=4000))
     store.put(replace(policy("shop/defaults", {"priority": 2}), version=3999))
     store.replace_all(Policy, [replace(policy("shop/defaults", {"priority": 1}), version=2990)], 3998)
@@ -85,6 +87,7 @@ def test_a_list_of_policies_older_than_the_last_is_a_restored_cluster_and_is_rig
         replace(policy("shop/defaults", {"priority": 2}), version=3999),
     ]
     store.replace_all(Policy, listed, 4000)
+    store.begin_list(Policy)
     store.replace_all(Policy, [replace(policy("shop/defaults", {"priority": 1}), version=2990)], 3001)
     assert store.snapshot.policy(key("shop/gone")) is None
     found = store.snapshot.policy(key("shop/defaults"))
@@ -129,7 +132,17 @@ def test_a_list_with_an_older_object_than_it_should_have_is_of_a_restored_etcd(s
     assert {key("shop/reviews"), key("shop/ratings")} <= touched
 
 
+def test_a_list_older_than_our_own_write_was_when_it_began_is_of_a_restored_etcd(store: Store) -> None:
+    store.put_written(ours(21))
+    store.begin_list(VirtualService)
+    store.replace_all(VirtualService, (ours(12),), 20)
+    found = store.snapshot.virtual_service(OURS)
+    assert found is not None
+    assert found.version == 12
+
+
 def test_a_list_from_before_our_own_write_changes_nothing(store: Store) -> None:
+    store.begin_list(VirtualService)
     store.put_written(ours(21))
     store.replace_all(VirtualService, (ours(12),), 20)
     found = store.snapshot.virtual_service(OURS)

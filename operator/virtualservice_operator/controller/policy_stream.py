@@ -105,6 +105,7 @@ class PolicyStream:
     async def _list(self) -> dict[Key, int] | None:
         try:
             with self._fresh.listing():
+                self._sink.begin_list(Policy)
                 items, version = await list_objects(self._client, Policy)
                 self._sink.report(Policy, None)
                 self._sink.replace_all(Policy, items, version)

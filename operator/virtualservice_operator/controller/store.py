@@ -59,6 +59,7 @@ class Store:
         self._deleted: dict[str, Key] = {}
         self._dropped: dict[tuple[type[ClusterObject], Key], int] = {}
         self._seen: dict[type[ClusterObject], int] = {}
+        self._floor: dict[type[ClusterObject], int] = {}
         self._ready = asyncio.Event()
 
     @property
@@ -83,11 +84,11 @@ class Store:
 
     def put(self, item: ClusterObject) -> None:
         """Enter an object, unless what is known is as new."""
-        self._note_version(item)
         self.put_answer(item)
 
     def put_answer(self, item: ClusterObject) -> None:
         """Enter an object as an answer to a write of ours has it, unless what is known is as new."""
+        self._note_version(item)
         known = self._known(item)
         if self._is_outdated(known, item):
             return
@@ -106,9 +107,12 @@ class Store:
             self._vanish(known)
 
     def _note_version(self, item: ClusterObject) -> None:
-        """Note how new a kind's own source is. Policies are listed beside kopf's stream, which may be ahead of a list."""
-        if not isinstance(item, Policy):
-            self._seen[type(item)] = max(self._seen.get(type(item), 0), item.version)
+        """Note how new the news of a kind are, from wherever they come."""
+        self._seen[type(item)] = max(self._seen.get(type(item), 0), item.version)
+
+    def begin_list(self, kind: type[ClusterObject]) -> None:
+        """Note how new a list has to be that begins now: what the API server has said before is in it."""
+        self._floor[kind] = self._seen.get(kind, 0)
 
     def put_written(self, item: VirtualService) -> None:
         """
@@ -116,6 +120,7 @@ class Store:
 
         But where it was adopted or released, the hosts it claims for others have come or gone.
         """
+        self._note_version(item)
         known = self._known(item)
         if self._is_outdated(known, item):
             return
@@ -154,12 +159,12 @@ class Store:
         """
         Take a complete list: what it lacks is gone, unless it is newer than the list.
 
-        A list older than what its own source has shown before, or with an object older than the list should have it,
-        means that etcd was restored: then the list is right.
+        A list older than what was known when it began, or with an object older than the list should have it, means that
+        etcd was restored: then the list is right.
         """
         listed = {item.key: item for item in items}
-        restored = version < self._seen.get(kind, 0) or any(self._is_older(item, version) for item in listed.values())
-        self._seen[kind] = version
+        restored = version < self._floor.get(kind, 0) or any(self._is_older(item, version) for item in listed.values())
+        self._seen[kind] = version if restored else max(version, self._seen.get(kind, 0))
         self._dropped = {place: at for place, at in self._dropped.items() if place[0] is not kind}
         for known in list(self.snapshot.all_of(kind)):
             if known.key not in listed and (restored or known.version <= version):

@@ -35,6 +35,9 @@ _SHORTEST: Final = 0.5
 class Sink(Protocol):
     """Where an informer puts what it sees. All calls come from the event loop."""
 
+    def begin_list(self, kind: type[ClusterObject]) -> None:
+        """Hear that a complete list is about to be asked for."""
+
     def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
         """Take a complete list, which was true at `version`."""
 
@@ -208,6 +211,7 @@ class Informer:
 
     async def _list(self) -> None:
         with self._fresh.listing():
+            self._sink.begin_list(self._kind)
             items, self._version = await list_objects(self._client, self._kind)
             self._pulse.listed(self._kind, self._cause)
             self._cause = "resync"

@@ -160,11 +160,15 @@ class Elector:
                 await asyncio.sleep(self._election.timing.retry)
 
     async def _look(self) -> None:
+        known = self._version
         sight = await self._lease.read()
-        if sight is not None:
-            self._see(sight)
-        else:
+        if sight is None:
             self._take(None, None)
+        elif known is not None and sight.version < known:
+            # What was known before the question is in the answer, unless etcd was put back to an older state.
+            self._take(*sight)
+        else:
+            self._see(sight)
         self._report(None)
 
     def _see(self, sight: Sight) -> None:
