@@ -25,6 +25,8 @@ from faults.journal import Entry
 from faults.rules import EventRule, Rule
 from faults.stream import Order, Stream
 
+# A session is closed before its TLS connections are: aiohttp's documentation asks for this moment.
+CLOSE_SECONDS = 0.25
 BODY_LIMIT = 64 * 2**20
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "upgrade"})
 
@@ -73,6 +75,7 @@ class Relay:
         await asyncio.gather(*self._exchanges, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+            await asyncio.sleep(CLOSE_SECONDS)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = Call.of(request.method, request.path, request.query)
