@@ -22,16 +22,22 @@ from virtualservice_operator.controller.ledger import Edition, Ledger, editions_
 from virtualservice_operator.controller.queue import KeyQueue
 from virtualservice_operator.controller.rendering import NoWorker, Templates
 from virtualservice_operator.controller.retries import Retries
-from virtualservice_operator.controller.status import StatusWriter, policies_of
+from virtualservice_operator.controller.status import StatusWriter
 from virtualservice_operator.controller.store import Store
+from virtualservice_operator.controller.summary import (
+    action_without_write,
+    describe,
+    entries_of,
+    log_fields,
+    result_of,
+)
 from virtualservice_operator.controller.tracing import Span
 from virtualservice_operator.controller.workers import Crew
 from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Finding, Key
 from virtualservice_operator.core.plan import plan_service
-from virtualservice_operator.core.report import entry_without_placeholder, failed_entry
 from virtualservice_operator.core.template import Failed, Render, Result
-from virtualservice_operator.kube.errors import RARELY, ApiError, Reaction, judge
+from virtualservice_operator.kube.errors import RARELY, ApiError, judge
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +107,13 @@ class Reconciler:
             return
         outcomes = await self._carry_out_all(plan.changes)
         if self._retries.tries(key) >= _OPEN_TRIES or not any(outcome.is_open for outcome in outcomes):
-            self._status.review(*self._ledger.record(key, _entries(plan, outcomes), editions))
+            self._status.review(*self._ledger.record(key, entries_of(plan, outcomes), editions))
         self._retry(key, outcomes)
         if plan.due is not None:
             self._queue.add_after(key, max(0.0, plan.due - time.time()))
         self._count(plan, outcomes, time.monotonic() - started)
         if span.is_recording:
-            _describe(span, plan, outcomes)
+            describe(span, plan, outcomes)
 
     async def _plan(self, key: Key) -> tuple[ServicePlan, dict[Key, Edition]]:
         """
@@ -175,7 +181,7 @@ class Reconciler:
             self._log_trouble(outcome)
         else:
             done = _DONE[change.action]
-            logger.info("%s placeholder %s: %s", done, change.target, change.why, extra=_fields(change, done))
+            logger.info("%s placeholder %s: %s", done, change.target, change.why, extra=log_fields(change, done))
             self._status.tell(change)
         return outcome
 
@@ -196,7 +202,7 @@ class Reconciler:
         if drifted:
             self._repairs.add(change.target, time.monotonic())
         done, hand = _DONE[change.action], " by hand" if drifted else ""
-        fields = _fields(change, done)
+        fields = log_fields(change, done)
         logger.info("%s VirtualService %s: %s%s", done, change.target, change.why, hand, extra=fields)
         self._status.tell(change, drifted=drifted)
         return outcome
@@ -221,7 +227,7 @@ class Reconciler:
         if outcome.finding is not None:
             # Why others are held back was said when that began.
             level = logging.DEBUG if outcome.held else logging.WARNING
-            logger.log(level, "%s", outcome.finding.message, extra=_fields(outcome.change, "failed"))
+            logger.log(level, "%s", outcome.finding.message, extra=log_fields(outcome.change, "failed"))
 
     def _count(self, plan: ServicePlan, outcomes: Sequence[Outcome], seconds: float) -> None:
         namespace = plan.key.namespace
@@ -230,7 +236,7 @@ class Reconciler:
             for outcome in outcomes
             if outcome.reaction is None and isinstance(outcome.change, Change)
         ]
-        for action in actions or [_unchanged(plan, outcomes)]:
+        for action in actions or [action_without_write(plan, outcomes)]:
             self._metrics.services_processed.labels(namespace, action).inc()
         created = actions.count("created")
         if created:
@@ -238,23 +244,8 @@ class Reconciler:
         if any(outcome.verdict is None for outcome in outcomes):
             latency = asyncio.get_running_loop().time() - self._queue.marked_at(plan.key)
             self._metrics.event_to_write_seconds.observe(latency)
-        result = _result(outcomes)
+        result = result_of(outcomes)
         self._metrics.reconciliation_seconds.labels(namespace, result).observe(seconds)
-
-
-def _describe(span: Span, plan: ServicePlan, outcomes: Sequence[Outcome]) -> None:
-    span.say("virtualservice_operator.policies", sorted(plan.entries))
-    span.say("virtualservice_operator.result", _result(outcomes))
-    for outcome in outcomes:
-        if outcome.verdict is not None:
-            said = outcome.finding.message if outcome.finding is not None else outcome.change.why
-            span.fail(outcome.verdict.situation, said)
-
-
-def _fields(change: Change | PlaceholderChange, action: str) -> dict[str, str]:
-    """Return what a log line says beside its message, for who searches it."""
-    policies = ",".join(str(policy) for policy in policies_of(change))
-    return {"action": action, "object": str(change.target), "policies": policies, "reason": change.why}
 
 
 def _own(plan: ServicePlan) -> tuple[str, ...]:
@@ -268,29 +259,6 @@ def _fingerprint(change: Change) -> str:
     return f"{change.spec_digest} {metadata.get('annotations')} {metadata.get('ownerReferences')}"
 
 
-def _entries(plan: ServicePlan, outcomes: Sequence[Outcome]) -> dict[str, Entry]:
-    """Return the plan's entries, or what went wrong in their place."""
-    entries = dict(plan.entries)
-    for outcome in outcomes:
-        if outcome.reaction is None:
-            continue
-        finding = outcome.finding or _overtaken(outcome.change)
-        if isinstance(outcome.change, PlaceholderChange):
-            concerned = entries.keys() & {policy.name for policy in outcome.change.policies}
-            entries |= {name: entry_without_placeholder(entries[name], finding) for name in concerned}
-        else:
-            return {name: failed_entry(entry, finding) for name, entry in plan.entries.items()}
-    return entries
-
-
-def _overtaken(change: Change | PlaceholderChange) -> Finding:
-    return Finding(
-        Reason.APPLY_FAILED,
-        f"cannot {change.action} {change.target}: it is not as it was seen, again and again (is it being deleted, with a "
-        "finalizer that nobody removes?); it is tried again",
-    )
-
-
 def _fight(change: Change) -> Finding:
     managers = ", ".join(change.observed.managers) if change.observed is not None else ""
     return Finding(
@@ -298,17 +266,3 @@ def _fight(change: Change) -> Finding:
         f"{managers or 'somebody'} keeps changing or deleting VirtualService {change.target}; it is repaired once a minute. "
         "Change the policy instead, or take the VirtualService over by removing our label",
     )
-
-
-def _unchanged(plan: ServicePlan, outcomes: Sequence[Outcome]) -> str:
-    states = {entry.state for entry in plan.entries.values()}
-    if outcomes or ServiceState.FAILED in states:
-        return "refused"
-    return "skipped" if ServiceState.SKIPPED in states or not states else "unchanged"
-
-
-def _result(outcomes: Sequence[Outcome]) -> str:
-    reactions = {outcome.reaction for outcome in outcomes} - {None}
-    if not reactions:
-        return "success"
-    return "retry" if reactions <= {Reaction.RETRY, Reaction.REPLAN, Reaction.NOT_INSTALLED} else "error"
