@@ -69,6 +69,28 @@ def test_a_reconcile_is_a_span_with_its_writes_as_children(
     assert (line["action"], line["policies"]) == ("created", f"{world.ns('shop')}/defaults")
 
 
+def test_rendering_is_a_child_of_the_reconcile_and_says_what_is_wrong_with_a_template(
+    own_plane: ControlPlane, traced: OperatorProcess, collector: Collector
+) -> None:
+    world = World.new(own_plane)
+    world.namespace("shop")
+    world.service("reviews", "shop")
+    world.policy("defaults", "shop", developers=[], template={"virtualService": "{% extends 'base' %}"})
+    world.wait_ready("defaults", "shop")
+    place = {"k8s__namespace__name": world.ns("shop")}
+    written = eventually(
+        "the write is sent", lambda: collector.named("write", k8s__object__name="reviews-virtual-service")
+    )
+    render = eventually(
+        "the rendering is sent", lambda: [span for span in collector.named("render") if span.trace == written[0].trace]
+    )[0]
+    assert render.parent in {span.id for span in collector.named("reconcile", **place)}
+    assert render.attributes == {"virtualservice_operator.documents": 1}
+    world.policy("defaults", "shop", developers=[], template={"virtualService": "{{ nothing }}"})
+    failed = eventually("the failure is sent", lambda: collector.named("render", error__type="InvalidTemplate"))[0]
+    assert "'nothing' is not a variable" in failed.error
+
+
 def test_an_error_is_in_the_span_of_the_write_and_of_the_reconcile(
     own_plane: ControlPlane, traced: OperatorProcess, collector: Collector
 ) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.controller.metrics import Metrics
 from virtualservice_operator.controller.store import Store
+from virtualservice_operator.controller.tracing import Span, Tracing
 from virtualservice_operator.core.objects import Finding, Key
 from virtualservice_operator.core.ownership import digest
 from virtualservice_operator.core.plan import check_of
@@ -64,9 +65,10 @@ class Templates:
     Namespaces whose templates take long wait for the second one, so that the others do not wait for them.
     """
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, metrics: Metrics, tracing: Tracing) -> None:
         self._store = store
         self._metrics = metrics
+        self._tracing = tracing
         self._shared = Shared()
         self._quick, self._slow = (_Lane(self._observe, self._shared, nice) for nice in (0, _SLOW_NICE))
         self._starts = 0
@@ -84,6 +86,13 @@ class Templates:
 
         Errors: `NoWorker`.
         """
+        with self._tracing.span("render") as span:
+            results = await self._provide(needs)
+            if span.is_recording:
+                _describe(span, results)
+            return results
+
+    async def _provide(self, needs: Sequence[Render]) -> dict[Render, Result]:
         self._wanted.set()
         if not self._looked.is_set():
             with contextlib.suppress(TimeoutError):
@@ -173,6 +182,13 @@ class Templates:
         restarts = sum(max(0, lane.worker.starts - 1) for lane in (self._quick, self._slow))
         self._metrics.template_worker_restarts.inc(restarts - self._starts)
         self._starts = restarts
+
+
+def _describe(span: Span, results: Mapping[Render, Result]) -> None:
+    span.say("virtualservice_operator.documents", len(results))
+    failed = next((result for result in results.values() if isinstance(result, Failed)), None)
+    if failed is not None:
+        span.fail(Reason.INVALID_TEMPLATE, failed.message)
 
 
 def _is_news(resolved: ResolvedPolicy, finding: Finding | None) -> bool:

@@ -131,7 +131,7 @@ async def _start(settings: Settings, group: asyncio.TaskGroup, means: _Means) ->
     gate = WriteGate(client, metrics, keys, policies, tracing=means.tracing)
     grace = settings.policy_delete_grace
     store = Store(settings.plan, keys.add, policies.add, policy_delete_grace=grace, outages=means.outages)
-    templates = Templates(store, metrics)
+    templates = Templates(store, metrics, means.tracing)
     status = StatusWriter(store, gate, templates, keys=keys, policies=policies, interval=settings.status_interval)
     reconciler = Reconciler(store, gate, keys, status, templates)
     await _serve(settings, build_app(metrics, heartbeat, lambda: _unready(store, means)))
