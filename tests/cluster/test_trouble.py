@@ -11,9 +11,11 @@ import pytest
 
 from cluster.conftest import ACCOUNT, FLAGS, USER
 from cluster.trouble import (
+    Record,
     denying_policy,
     grant,
     hanging_port,
+    heals,
     overload,
     revoke,
     set_quota,
@@ -117,7 +119,10 @@ def held_back(world: World, *words: str) -> None:
     eventually(f"held back: {words}: {world.status('defaults', 'shop')}", found, 60)
 
 
-def test_rights_denied_in_one_namespace_and_granted_later(world: World, operator: OperatorProcess) -> None:
+@pytest.mark.fault("F21")
+def test_rights_denied_in_one_namespace_and_granted_later(
+    world: World, operator: OperatorProcess, record_property: Record
+) -> None:
     shop(world, *MANY)
     others_go_on(world)
     all_have(world, "Forbidden")
@@ -127,12 +132,13 @@ def test_rights_denied_in_one_namespace_and_granted_later(world: World, operator
     assert "grant it: kubectl apply -k kustomize/base" in world.message("defaults", "shop", "Ready")
     assert len(writes(world, "shop")) < 3 * len(MANY)
     grant(world, "shop")
-    eventually("healed", lambda: reasons(world) == {"Programmed"}, 90)
+    heals(record_property, lambda: reasons(world) == {"Programmed"})
     assert circuits(operator, world.ns("shop")) == []
     assert f"requests to create a VirtualService in {world.ns('shop')} go through again" in operator.log.read_text()
 
 
-def test_rights_lost_everywhere_while_running(world: World, operator: OperatorProcess) -> None:
+@pytest.mark.fault("F22")
+def test_rights_lost_everywhere_while_running(world: World, operator: OperatorProcess, record_property: Record) -> None:
     for name in ("shop", "market"):
         shop(world, *MANY, name=name)
         grant(world, name)
@@ -145,10 +151,11 @@ def test_rights_lost_everywhere_while_running(world: World, operator: OperatorPr
     assert operator.get("/healthz") == "ok\n"
     grant(world, "shop", "market")
     for name in ("shop", "market"):
-        eventually("healed", lambda: world.condition("defaults", name, "Ready") == ("True", "Programmed"), 90)  # noqa: B023 - asked at once
+        heals(record_property, lambda: world.condition("defaults", name, "Ready") == ("True", "Programmed"))  # noqa: B023 - asked at once
 
 
-def test_an_admission_policy_that_denies_one_namespace(world: World) -> None:
+@pytest.mark.fault("F25")
+def test_an_admission_policy_that_denies_one_namespace(world: World, record_property: Record) -> None:
     with_policy = denying_policy(world, "shop")
     world.namespace("shop")
     with with_policy:
@@ -164,9 +171,13 @@ def test_an_admission_policy_that_denies_one_namespace(world: World) -> None:
         early = [event for event in writes(world, "shop") if event.timestamp < first + timedelta(seconds=20)]
         # At once, and after 5 and 10 s more: each object by itself, later each time.
         assert max(sum(event.name == name for event in early) for name in {event.name for event in early}) <= 4
+    heals(record_property, lambda: reasons(world) == {"Programmed"}, 120)
 
 
-def test_a_webhook_that_is_away_holds_up_its_namespace_only(world: World, operator: OperatorProcess) -> None:
+@pytest.mark.fault("F26")
+def test_a_webhook_that_is_away_holds_up_its_namespace_only(
+    world: World, operator: OperatorProcess, record_property: Record
+) -> None:
     world.namespace("shop")
     grant(world, "shop")
     with webhook(world, "shop", free_port()):
@@ -178,10 +189,11 @@ def test_a_webhook_that_is_away_holds_up_its_namespace_only(world: World, operat
         held_back(world, "failed calling webhook")
         assert circuits(operator, world.ns("shop")) in (["1.0"], ["2.0"])
         assert 'reason="WebhookFailed"' in operator.get("/metrics")
-    eventually("healed", lambda: reasons(world) == {"Programmed"}, 90)
+    heals(record_property, lambda: reasons(world) == {"Programmed"})
 
 
-def test_a_webhook_that_hangs_does_not_use_up_the_workers(world: World, operator: OperatorProcess) -> None:
+@pytest.mark.fault("F26")
+def test_a_webhook_that_hangs_does_not_use_up_the_workers(world: World, record_property: Record) -> None:
     """Each request to that namespace hangs for thirty seconds, and there are more of them than workers."""
     world.namespace("shop")
     grant(world, "shop")
@@ -191,9 +203,10 @@ def test_a_webhook_that_hangs_does_not_use_up_the_workers(world: World, operator
         world.policy("defaults", "shop", developers=[])
         others_go_on(world, seconds=20)
         eventually("held up", lambda: reasons(world) & {"AdmissionRejected", "ApplyFailed"}, 90)
-    eventually("healed", lambda: reasons(world) == {"Programmed"}, 120)
+    heals(record_property, lambda: reasons(world) == {"Programmed"}, 120)
 
 
+@pytest.mark.fault("F28")
 def test_a_namespace_that_is_being_deleted_is_left_alone(world: World) -> None:
     shop(world, *MANY)
     grant(world, "shop")
@@ -216,7 +229,8 @@ def left_in(world: World, namespace: str) -> int:
     return sum(len(world.plane.request("GET", path)["items"]) for path in paths)
 
 
-def test_a_full_quota_holds_up_what_is_new_only(world: World) -> None:
+@pytest.mark.fault("F29")
+def test_a_full_quota_holds_up_what_is_new_only(world: World, record_property: Record) -> None:
     shop(world, "old")
     grant(world, "shop")
     world.wait_ready("defaults", "shop")
@@ -229,6 +243,8 @@ def test_a_full_quota_holds_up_what_is_new_only(world: World) -> None:
     eventually("what is there is changed", lambda: world.http("old", "shop")[0]["route"][0]["destination"] != {}, 60)
     world.delete_service("old", "shop")
     eventually("and deleted", lambda: world.written("old", "shop") is None, 60)
+    set_quota(world, "shop", hard=len(MANY), used=0)
+    heals(record_property, lambda: reasons(world) == {"Programmed"}, 120)
 
 
 def test_overload_is_waited_out_for_as_long_as_the_api_server_asks(world: World, operator: OperatorProcess) -> None:

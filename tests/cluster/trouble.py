@@ -6,8 +6,10 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from cluster.conftest import ACCOUNT
 from cluster.world import ISTIO, Json, World, eventually
@@ -21,6 +23,16 @@ READER, WRITER = "virtualservice-operator", "virtualservice-writer"
 SUBJECT = {"kind": "ServiceAccount", "name": ACCOUNT[1], "namespace": ACCOUNT[0]}
 RULE = {"apiGroups": ["networking.istio.io"], "resources": ["virtualservices"]}
 ON_WRITES = {**RULE, "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE", "DELETE"], "scope": "Namespaced"}
+
+
+Record = Callable[[str, object], None]
+
+
+def heals(record: Record, found: Callable[[], Any], seconds: float = 90) -> None:
+    """Wait until a trouble that has just ended is healed; `record` is pytest's `record_property`, for `make faults`."""
+    started = time.monotonic()
+    eventually("healed", found, seconds)
+    record("recovery", time.monotonic() - started)
 
 
 def split_rights(plane: ControlPlane) -> None:

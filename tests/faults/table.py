@@ -59,7 +59,7 @@ class Row:
 
     runs: int = 0
     recoveries: list[float] = field(default_factory=list)
-    extra: int = 0
+    extra: int | None = None
     broken: list[str] = field(default_factory=list)
 
     def take(self, result: Result) -> None:
@@ -72,7 +72,7 @@ class Row:
                 case "runs", int():
                     runs = value
                 case "extra writes", int():
-                    self.extra += value
+                    self.extra = (self.extra or 0) + value
                 case "broken", str():
                     broken.append(value)
                 case "failed", str():
@@ -85,7 +85,8 @@ class Row:
         seconds = "none"
         if self.recoveries:
             seconds = f"{statistics.median(self.recoveries):.1f} / {max(self.recoveries):.1f}"
-        return str(self.runs), seconds, str(self.extra), str(len(self.broken))
+        extra = "not counted" if self.extra is None else str(self.extra)
+        return str(self.runs), seconds, extra, str(len(self.broken))
 
 
 class Table:

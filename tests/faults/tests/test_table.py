@@ -30,15 +30,15 @@ def test_a_test_that_only_fails_counts_as_broken() -> None:
     table = Table()
     table.pytest_runtest_logreport(report("call", [], failed=True))
     table.pytest_runtest_logreport(report("teardown", []))
-    assert table.rows["F01"].cells() == ("1", "none", "0", "1")
+    assert table.rows["F01"].cells() == ("1", "none", "not counted", "1")
 
 
 def test_the_table_is_in_the_order_of_the_faults() -> None:
     table = Table({"tests/x.py::test_y": [("fault", "F12"), ("recovery", 1.25)]})
-    table.pytest_runtest_logreport(report("teardown", [("recovery", 1.25)], fault="F02"))
+    table.pytest_runtest_logreport(report("teardown", [("recovery", 1.25), ("extra writes", 0)], fault="F02"))
     assert table.lines()[2:] == [
         "| F02 | a write's answer lost | 1 | 1.2 / 1.2 | 0 | 0 |",
-        "| F12 | 500, 503, 504 for a share of all requests | 1 | 1.2 / 1.2 | 0 | 0 |",
+        "| F12 | 500, 503, 504 for a share of all requests | 1 | 1.2 / 1.2 | not counted | 0 |",
     ]
 
 
