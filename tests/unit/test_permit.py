@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -147,6 +147,10 @@ class Stored:
     def __init__(self, version: int, record: LeaseRecord) -> None:
         self.sight = Sight(version, record)
 
+    @property
+    def holder(self) -> str | None:
+        return self.sight.record.holder if self.sight.record is not None else None
+
     async def read(self) -> Sight:
         return self.sight
 
@@ -172,5 +176,30 @@ def test_a_lease_from_before_etcd_was_restored_is_renewed_all_the_same() -> None
         assert stored.sight.version == 701
         await asyncio.sleep(9)
         assert found.leads
+
+    in_fake_time(test)
+
+
+def test_who_was_asked_to_wait_looks_again_before_it_takes_the_lease() -> None:
+    """While it waited, another has taken the Lease and renewed it: that is not to be written over."""
+
+    async def test() -> None:
+        found = elector()
+        taken = LeaseRecord("b", 15, 9, "t0", "t1")
+        stored = Stored(7, taken)
+        vars(found)["_lease"] = stored
+        found._take(7, taken)
+        await asyncio.sleep(14)
+        found._fail(ApiError(429, "", "too many requests", retry_after=30))
+        found._fail(ApiError(500, "", "another trouble, which asks for nothing"))
+        campaign = asyncio.create_task(found._campaign())
+        for second in range(20):
+            await asyncio.sleep(2)
+            assert stored.holder == "b", second
+            stored.sight = Sight(8 + second, replace(taken, renewed=f"renewed {second}"))
+            found._see(stored.sight)
+        await asyncio.sleep(16)
+        assert stored.holder == "a", "it has not been renewed for its duration"
+        campaign.cancel()
 
     in_fake_time(test)

@@ -7,7 +7,9 @@ Every rule of writing a VirtualService was measured on a real API server and has
 
 import asyncio
 import json
+import socket
 import ssl
+import struct
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -34,6 +36,8 @@ _LABEL_ONLY: Final = {
     "fieldsV1": {"f:metadata": {"f:labels": {f"f:{names.MANAGED_BY_LABEL}": {}}}},
 }
 _TIMEOUT_SECONDS: Final = 30.0
+# SO_LINGER for 0 s: what is closed is not sent any more.
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 Observer = Callable[[str, int, float], None]
 Permit = Callable[[], AbstractAsyncContextManager[None]]
@@ -71,7 +75,9 @@ class KubeClient:
         self._connection = await self._source.load()
         self._tls = self._connection.tls()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=self._timeout, headers={"User-Agent": self._agent}
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=_make_socket),
+            timeout=self._timeout,
+            headers={"User-Agent": self._agent},
         )
         return self
 
@@ -320,6 +326,19 @@ class KubeClient:
 def others_fields(metadata: Mapping[str, Any]) -> list[Any]:
     """Return what of `managedFields` is not our field manager's."""
     return [entry for entry in metadata.get("managedFields") or () if entry["manager"] != names.FIELD_MANAGER]
+
+
+def _make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """
+    Return a socket that forgets what was not received when it is closed.
+
+    Else the kernel of a leader that is cut off goes on sending a write that was broken off, for minutes, and another may
+    lead by the time the network is back.
+    """
+    family, kind, protocol, *_ = address
+    found = socket.socket(family, kind, protocol)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    return found
 
 
 def _ignore(_method: str, _status: int, _seconds: float) -> None:

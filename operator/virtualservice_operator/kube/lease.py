@@ -184,18 +184,17 @@ class Elector:
         """Write the Lease whenever it is time to."""
         while True:
             self._news.clear()
-            left = self._candidate.next_try() - clock()
+            left = max(self._candidate.next_try(), self._quiet_until) - clock()
             if left > 0:
                 await _wait(self._news, left)
-                continue
-            await self._be_quiet()
+                continue  # somebody may have renewed it: between this look at it and the write, nothing is waited for
             try:
                 await self._write()
             except KubeError as error:
                 self._fail(error)
 
     def _fail(self, error: KubeError) -> None:
-        self._quiet_until = clock() + (asked_wait(error) or 0.0)
+        self._quiet_until = max(self._quiet_until, clock() + (asked_wait(error) or 0.0))
         self._report(error)
 
     async def _be_quiet(self) -> None:
