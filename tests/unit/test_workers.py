@@ -152,3 +152,28 @@ async def test_a_cancelled_worker_takes_what_was_left_with_it() -> None:
     await until(lambda: len(broken) == 1)
     assert broken == [Key(SLOW, "s")]
     assert queue.is_idle
+
+
+async def test_a_worker_that_ends_leaves_alone_what_another_has_left_since() -> None:
+    """At the end each worker waits for what was left; the first to be done must not break off the last."""
+    queue, releases, ended = KeyQueue(), {"a": asyncio.Event(), "b": asyncio.Event()}, list[str]()
+
+    async def handle(key: Key) -> None:
+        await releases[key.name].wait()
+        ended.append(key.name)
+
+    crew = Crew(queue, handle, patience=0.1)
+    queue.add(Key(SLOW, "a"))
+    queue.open()
+    workers = await run(crew)
+    await until(lambda: len(crew._left) == 1)
+    queue.add(Key(SLOW, "b"))
+    await until(lambda: len(queue) == 0)
+    queue.close()
+    await until(lambda: len(crew._left) == 2)
+    releases["a"].set()
+    await until(lambda: ended == ["a"])
+    await asyncio.sleep(0.05)
+    releases["b"].set()
+    await asyncio.gather(*workers)
+    assert ended == ["a", "b"]

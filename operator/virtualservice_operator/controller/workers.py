@@ -43,12 +43,13 @@ class Crew:
                 else:
                     await task
                 task = None
-            if self._left:
-                await asyncio.wait(self._left)
-        finally:
+            while self._left:
+                await asyncio.wait(set(self._left))  # meanwhile another worker may have left more
+        except asyncio.CancelledError:
             for unfinished in (task, *self._left):
                 if unfinished is not None:
                     unfinished.cancel()
+            raise
 
     def _leave(self, key: Key, task: asyncio.Task[None]) -> None:
         """Let a key be finished without a worker; too many of a namespace, and no other of it is begun."""
