@@ -72,7 +72,7 @@ ROWS = [
     ),
     pytest.param(
         Answer(404, None, "404 page not found"),
-        Verdict(Situation.KIND_MISSING, Reaction.NOT_INSTALLED, None, Reason.ISTIO_NOT_INSTALLED),
+        Verdict(Situation.KIND_MISSING, Reaction.NOT_INSTALLED, Backoff(1, 30), Reason.ISTIO_NOT_INSTALLED),
         id="kind not installed",
     ),
     pytest.param(

@@ -16,6 +16,8 @@ from virtualservice_operator.kube.errors import (
     NoAnswer,
     NotLeader,
     Situation,
+    judge,
+    must_wait,
 )
 
 FORBIDDEN = ApiError(403, "Forbidden", "User cannot patch")
@@ -264,6 +266,32 @@ def test_when_reads_get_through_again_one_write_of_each_kind_may_try_at_once() -
     assert bench.queue.hurried == [None]
     assert bench.write("shop/d", FORBIDDEN) is FORBIDDEN
     assert bench.is_held("shop/e")
+
+
+def test_hope_does_not_cut_a_wait_short_that_the_api_server_asked_for() -> None:
+    bench = Bench()
+    bench.fail("shop", ApiError(503, "ServiceUnavailable", "apiserver is shutting down", retry_after=30))
+    bench.now = 10.0
+    bench.gate.hope()
+    assert bench.is_held("shop/d")
+    bench.now = 30.0
+    assert not bench.is_held("shop/d")
+
+
+@pytest.mark.parametrize(
+    ("error", "firm"),
+    [
+        (DENIED, True),
+        (OVERLOAD, True),
+        (QUOTA, False),
+        (FORBIDDEN, False),
+        (AWAY, False),
+        (HeldBack("x", judge(DENIED), 5.0), False),
+    ],
+    ids=["denied", "asked", "quota", "forbidden", "away", "held back"],
+)
+def test_what_was_asked_for_and_what_is_refused_is_not_hurried(error: KubeError, *, firm: bool) -> None:
+    assert must_wait(error) is firm
 
 
 def test_hope_comes_every_five_seconds_at_most() -> None:

@@ -362,6 +362,65 @@ def test_hurry_ends_the_wait_of_delayed_keys_of_a_namespace() -> None:
     in_fake_time(test)
 
 
+def test_hurry_leaves_alone_what_is_to_wait() -> None:
+    async def test() -> None:
+        queue = opened()
+        queue.add_after(A, 100, firm=True)
+        queue.hurry("shop")
+        queue.hurry(None)
+        assert await queue.get() == A
+        assert now() == 100
+        queue.done(A)
+        queue.add_after(A, 100, firm=True)
+        queue.add(A)
+        queue.add_after(A, 50)
+        assert await queue.get() == A
+        assert now() == 100, "a new mark ends any wait"
+
+    in_fake_time(test)
+
+
+def test_a_key_that_did_not_go_through_counts_from_its_first_mark() -> None:
+    async def test() -> None:
+        queue = opened()
+        queue.add(A)
+        for _ in range(2):
+            assert await queue.get() == A
+            assert queue.marked_at(A) == 0
+            queue.add_again(A, 7)
+            queue.done(A)
+        await asyncio.sleep(2)
+        queue.add(A)
+        assert await queue.get() == A
+        assert queue.marked_at(A) == 0
+        queue.done(A)
+        queue.add_after(A, 3)
+        assert await queue.get() == A
+        assert queue.marked_at(A) == now()
+
+    in_fake_time(test)
+
+
+def test_a_standby_takes_no_marks() -> None:
+    async def test() -> None:
+        queue = opened()
+        queue.add(A)
+        queue.add_after(B, 5)
+        queue.stand_by()
+        queue.add(C)
+        queue.add_after(C, 5)
+        queue.add_again(C, 5)
+        assert (len(queue), queue.delayed, queue.oldest, queue.is_idle) == (0, 0, 0, True)
+        queue.pause()
+        queue.add(OTHER)
+        queue.open()
+        assert await queue.get() == OTHER
+        await asyncio.sleep(10)
+        assert (len(queue), queue.delayed) == (0, 0)
+
+    in_fake_time(test)
+
+
 def test_hurry_of_all_ends_a_rest_too() -> None:
     async def test() -> None:
         queue = opened()
@@ -404,7 +463,7 @@ def test_the_oldest_is_the_key_that_has_waited_longest() -> None:
 
 
 def test_waiting_counts_from_the_opening() -> None:
-    """A standby's keys have waited for hours, and nobody is the worse for it."""
+    """While nothing may be written, a key waits for hours, and no worker is to blame for it."""
 
     async def test() -> None:
         queue = KeyQueue()

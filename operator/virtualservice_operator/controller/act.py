@@ -23,6 +23,7 @@ from virtualservice_operator.kube.errors import (
     Verdict,
     asked_wait,
     judge,
+    must_wait,
     printable,
 )
 
@@ -32,7 +33,7 @@ class Outcome:
     """
     What came of a change. `verdict` is None where it went through; `finding` is for the status.
 
-    `held`: it was not asked for, as others before it failed.
+    `held`: it was not asked for, as others before it failed; `firm`: the next try is not to be hurried.
     """
 
     change: Change | PlaceholderChange
@@ -40,6 +41,7 @@ class Outcome:
     finding: Finding | None = None
     retry_after: float | None = None
     held: bool = False
+    firm: bool = False
 
     @property
     def reaction(self) -> Reaction | None:
@@ -122,7 +124,7 @@ def failed(change: Change | PlaceholderChange, error: KubeError) -> Outcome:
     """Return the outcome of a change that met an error."""
     verdict = judge(error)
     finding = Finding(verdict.says, _message(change, verdict, error)) if verdict.says is not None else None
-    return Outcome(change, verdict, finding, asked_wait(error), held=isinstance(error, HeldBack))
+    return Outcome(change, verdict, finding, asked_wait(error), held=isinstance(error, HeldBack), firm=must_wait(error))
 
 
 def _message(change: Change | PlaceholderChange, verdict: Verdict, error: KubeError) -> str:

@@ -33,7 +33,7 @@ class DryRuns:
         """Ask, and return what is refused about a change, in words; None where nothing is."""
         uid = change.observed.uid if change.observed is not None else None
         try:
-            with self._gate.request("VirtualService", change.action, change.target):
+            with self._gate.request("VirtualService", "dry-run", change.target):
                 await self._gate.client.try_virtual_service(document_of(change), uid)
         except KubeError as error:
             reaction = classify(error)

@@ -1,9 +1,11 @@
 """
 When this replica works: while it holds the Lease, and on lists that are newer than that.
 
-    standby: stores warm, queues paused --the Lease is ours--> list everything anew, forget, open the queues
-                   ^                                                         |
-                   +--------------- a renewal is overdue, or another leads --+
+    standby: stores warm, no marks --the Lease is ours--> list everything anew, mark it, open the queues
+       ^                                                              |       ^
+       +------------------------- another leads ----------------------+       |
+                                                                      |       |
+                                       a renewal is overdue: paused --+-------+
 """
 
 import asyncio
@@ -46,15 +48,19 @@ class Duty:
     async def take_turns(self, elector: Elector, sources: Sequence[Source]) -> None:
         """Work while the Lease is ours, until cancelled."""
         prepared: Term | None = None
+        self._stand_by()
         while True:
             term = await elector.wait_to_lead()
             if term != prepared:
                 await self._prepare(sources)
                 prepared = term
-                continue  # it took a while: is it still our turn?
-            self._open()
-            await elector.wait_while_leading(term)
-            self._pause()
+            if elector.leads and elector.term == term:  # preparing takes a while
+                self._open()
+                await elector.wait_while_leading(term)
+                self._pause()
+            if elector.term != term:
+                prepared = None
+                self._stand_by()
 
     async def _prepare(self, sources: Sequence[Source]) -> None:
         """List everything: what the leader before us has written may not have come through the watches yet."""
@@ -62,6 +68,7 @@ class Duty:
         await self._store.wait_synced()
         for forget in self._begin:
             forget()
+        self._pause()
         self._store.touch_all()
 
     def _open(self) -> None:
@@ -72,5 +79,11 @@ class Duty:
     def _pause(self) -> None:
         for queue in self._queues:
             queue.pause()
+        self._metrics.leader.set(0)
+
+    def _stand_by(self) -> None:
+        """Another replica works: what changes is not marked, as everything is when our turn comes."""
+        for queue in self._queues:
+            queue.stand_by()
         self._metrics.leader.set(0)
         self._metrics.forget_policies()

@@ -211,7 +211,7 @@ class WriteGate:
         verdict, now, before = judge(error), self._clock(), self._circuit(way)
         backoff = _SERVER_PROBES if way is _SERVER else _PROBES_OF.get(verdict.situation, _PROBES[verdict.reaction])
         wait = backoff.delay(before.openings, random.random())  # noqa: S311 - only spreads load
-        after = before.fail(name, now=now, wait=max(wait, asked_wait(error) or 0.0))
+        after = before.fail(name, now=now, wait=wait, asked=asked_wait(error) or 0.0)
         self._settle(way, after)
         if after.openings > before.openings:
             self._open(way, after, verdict, error, backoff)

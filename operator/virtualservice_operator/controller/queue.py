@@ -6,6 +6,8 @@ A queue of keys: each at most once, fair between namespaces, with delays.
                +------ added again while active ------+
     add_after: joins `waiting` when its time has come; an earlier time replaces a later one
 
+    stand_by: takes no marks          pause: takes marks          open: hands keys out
+
 After client-go's util/workqueue, with the fairness added: ten thousand Services of one namespace must not make the
 single change of another wait.
 """
@@ -28,10 +30,13 @@ class KeyQueue:
         self._later: list[tuple[float, Key]] = []
         self._due: dict[Key, float] = {}
         self._since: dict[Key, float] = {}
+        self._marked: dict[Key, float] = {}
         self._begun: dict[Key, float] = {}
+        self._firm: set[Key] = set()
         self._blocked: set[str] = set()
         self._resting_until = 0.0
         self._wake = asyncio.Event()
+        self._takes_marks = True
         self._open = False
         self._closed = False
 
@@ -50,7 +55,7 @@ class KeyQueue:
         return _now() - min(self._since.values()) if self._since and self._open else 0.0
 
     def marked_at(self, key: Key) -> float:
-        """Return when the key that is being worked on was marked, by the loop's clock."""
+        """Return when the key that is being worked on was first marked since it last went through, by the loop's clock."""
         return self._begun.get(key, _now())
 
     @property
@@ -60,8 +65,11 @@ class KeyQueue:
 
     def add(self, key: Key) -> None:
         """Mark a key; marks made while it waits merge, and one made while it is active brings it back."""
-        self._due.pop(key, None)
+        if not self._takes_marks:
+            return
+        self._forget_delay(key)
         self._since.setdefault(key, _now())
+        self._marked.setdefault(key, _now())
         if key in self._active:
             self._again.add(key)
         elif key not in self._known:
@@ -69,23 +77,45 @@ class KeyQueue:
             self._waiting.setdefault(key.namespace, deque()).append(key)
             self._wake.set()
 
-    def add_after(self, key: Key, seconds: float) -> None:
-        """Mark a key after a while, unless it is marked before then."""
+    def add_after(self, key: Key, seconds: float, *, firm: bool = False) -> None:
+        """Mark a key after a while, unless it is marked before then. One whose wait is `firm` is not hurried."""
         due = _now() + seconds
-        if key not in self._due or due < self._due[key]:
+        if self._takes_marks and (key not in self._due or due < self._due[key]):
             self._due[key] = due
+            (self._firm.add if firm else self._firm.discard)(key)
             heapq.heappush(self._later, (due, key))
             self._wake.set()
 
+    def add_again(self, key: Key, seconds: float, *, firm: bool = False) -> None:
+        """Mark the key that is being worked on after a while, as it did not go through: it counts from its first mark."""
+        if self._takes_marks:
+            self._marked[key] = self.marked_at(key)
+            self.add_after(key, seconds, firm=firm)
+
     def open(self) -> None:
-        """Begin to hand out keys; marks made before are kept, and count from now."""
-        self._open = True
+        """Begin to hand out keys; marks made before are kept, and wait from now."""
+        self._takes_marks = self._open = True
         self._since = dict.fromkeys(self._since, _now())
         self._wake.set()
 
     def pause(self) -> None:
-        """Hand out no keys until `open`; marks are kept."""
-        self._open = False
+        """Hand out no keys until `open`; marks are taken."""
+        self._takes_marks, self._open = True, False
+
+    def stand_by(self) -> None:
+        """Forget all marks, and take none until `pause` or `open`: then everything that there is has to be marked."""
+        self._takes_marks = self._open = False
+        for marks in (
+            self._waiting,
+            self._known,
+            self._again,
+            self._later,
+            self._due,
+            self._since,
+            self._marked,
+            self._firm,
+        ):
+            marks.clear()
 
     def close(self) -> None:
         """Hand out no more keys: whoever waits in `get` is told so."""
@@ -110,7 +140,7 @@ class KeyQueue:
         """Bring delayed keys back at once, those of one namespace or all: what they waited for has passed."""
         if namespace is None:
             self._resting_until = 0.0
-        for key in [key for key in self._due if namespace in (None, key.namespace)]:
+        for key in [key for key in self._due if namespace in (None, key.namespace) and key not in self._firm]:
             self.add(key)
         self._wake.set()
 
@@ -144,8 +174,13 @@ class KeyQueue:
             self._waiting[namespace] = keys  # to the back: the next namespace's turn
         self._known.discard(key)
         self._active.add(key)
-        self._begun[key] = self._since.pop(key)
+        self._since.pop(key)
+        self._begun[key] = self._marked.pop(key)
         return key
+
+    def _forget_delay(self, key: Key) -> None:
+        self._due.pop(key, None)
+        self._firm.discard(key)
 
     def _collect_due(self) -> None:
         now = _now()

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from virtualservice_operator.api.conditions import Reason, ServiceState
@@ -51,7 +52,9 @@ _DONE: Final = {
 _RENDER_AGAIN: Final = 1.0
 # So often a plan may be overtaken by what others write before the status says that it does not get through.
 _OPEN_TRIES: Final = 5
-_NOT_INSTALLED: Final = ApiError(404, "", "404 page not found")
+_NO_KIND: Final = ApiError(404, "", "404 page not found")
+# As long as the informer knows that Istio is absent, a try would tell nothing: its list brings the keys back.
+_NOT_INSTALLED: Final = replace(judge(_NO_KIND), backoff=None)
 _FIGHT: Final = judge(ApiError(409, "Conflict", "somebody else writes it too"))
 
 
@@ -187,10 +190,10 @@ class Reconciler:
 
     async def _carry_out(self, change: Change) -> Outcome:
         if not self._store.is_istio_installed:
-            return failed(change, _NOT_INSTALLED)
+            return Outcome(change, _NOT_INSTALLED, failed(change, _NO_KIND).finding)
         drifted = self._is_drift(change)
         if drifted and (wait := self._repairs.wait(change.target, time.monotonic())):
-            return Outcome(change, _FIGHT, _fight(change), retry_after=wait)
+            return Outcome(change, _FIGHT, _fight(change), retry_after=wait, firm=True)
         outcome = await carry_out(self._gate, self._store, change)
         if outcome.verdict is not None:
             self._log_trouble(outcome)
@@ -220,7 +223,8 @@ class Reconciler:
         found = self._retries.add(key, troubles)
         if found is not None:
             delay, verdict = found
-            self._queue.add_after(key, delay)
+            is_firm = all(outcome.firm for outcome in outcomes if outcome.verdict is not None)
+            self._queue.add_again(key, delay, firm=is_firm)
             self._metrics.queue_retries.labels("services", verdict.situation).inc()
 
     def _log_trouble(self, outcome: Outcome) -> None:

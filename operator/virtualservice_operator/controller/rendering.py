@@ -188,7 +188,7 @@ def _describe(span: Span, results: Mapping[Render, Result]) -> None:
     span.say("virtualservice_operator.documents", len(results))
     failed = next((result for result in results.values() if isinstance(result, Failed)), None)
     if failed is not None:
-        span.fail(Reason.INVALID_TEMPLATE, failed.message)
+        span.fail("Killed" if failed.killed else Reason.INVALID_TEMPLATE, failed.message)
 
 
 def _is_news(resolved: ResolvedPolicy, finding: Finding | None) -> bool:

@@ -26,7 +26,7 @@ from virtualservice_operator.core.ownership import digest
 from virtualservice_operator.core.report import Standing, policy_status
 from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.kube.decode import decode_policy
-from virtualservice_operator.kube.errors import RARELY, HeldBack, KubeError, Reaction, asked_wait, judge
+from virtualservice_operator.kube.errors import RARELY, HeldBack, KubeError, Reaction, asked_wait, judge, must_wait
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ class StatusWriter:
         delay, verdict = found
         level = logging.DEBUG if isinstance(error, HeldBack) else logging.WARNING
         logger.log(level, "cannot write the status of RoutingPolicy %s: %s", policy, error)
-        self._queue.add_after(policy, max(self._interval, delay))
+        self._queue.add_after(policy, max(self._interval, delay), firm=must_wait(error))
         self._metrics.queue_retries.labels("policies", verdict.situation).inc()
 
     # ---- Events

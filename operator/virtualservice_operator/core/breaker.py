@@ -33,12 +33,14 @@ class Circuit:
     What is known of one way to the API server. `now` is any clock in seconds that only goes forward.
 
     `failing` are the objects that failed since the last success, `openings` how often in a row it opened, `until` when
-    one may try again, `probe` the object that does, `running` how many requests are under way.
+    one may try again, `asked` until when the API server asked to wait, `probe` the object that tries, `running` how many
+    requests are under way.
     """
 
     failing: frozenset[str] = frozenset()
     openings: int = 0
     until: float = 0.0
+    asked: float = 0.0
     probe: str | None = None
     running: int = 0
 
@@ -70,9 +72,11 @@ class Circuit:
         """Return the circuit after a request that went through, or was answered for what it asked: the way is free."""
         return Circuit(running=self.running - 1)
 
-    def fail(self, name: str, *, now: float, wait: float) -> "Circuit":
+    def fail(self, name: str, *, now: float, wait: float, asked: float = 0.0) -> "Circuit":
         """
         Return the circuit after a request that failed; `wait` is how long it stays open, should it open now.
+
+        `asked` is how long the API server asked to wait, which no hope cuts short.
 
         A request from before the opening changes nothing; that of the probe opens it again.
         """
@@ -82,7 +86,8 @@ class Circuit:
             return ended
         if not self.openings and len(failing) < THRESHOLD:
             return ended
-        return replace(ended, openings=self.openings + 1, until=now + wait, probe=None)
+        until = now + max(wait, asked)
+        return replace(ended, openings=self.openings + 1, until=until, asked=now + asked, probe=None)
 
     def give_up(self, name: str) -> "Circuit":
         """Return the circuit after a request that was broken off by ourselves: it says nothing."""
@@ -91,4 +96,4 @@ class Circuit:
 
     def hope(self, now: float) -> "Circuit":
         """Return the circuit as it is when others have got through: one may try at once."""
-        return replace(self, until=min(self.until, now))
+        return replace(self, until=min(self.until, max(now, self.asked)))

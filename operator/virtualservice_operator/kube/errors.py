@@ -190,6 +190,15 @@ def asked_wait(error: KubeError) -> float | None:
     return error.retry_after if isinstance(error, (ApiError, HeldBack)) else None
 
 
+def must_wait(error: KubeError) -> bool:
+    """Tell whether a wait is not to be cut short when others get through: it was asked for, or the object is refused."""
+    if isinstance(error, HeldBack):
+        return False
+    verdict = judge(error)
+    is_refused = verdict.reaction is Reaction.DENIED and verdict.blame is Blame.OBJECT
+    return is_refused or asked_wait(error) is not None
+
+
 Test = Callable[[KubeError], bool]
 
 
@@ -249,7 +258,7 @@ _TABLE: Final[tuple[tuple[Test, Verdict], ...]] = (
     (_answers(413), Verdict(_S.TOO_LARGE, _R.REFUSED, RARELY, Reason.APPLY_FAILED)),
     (_answers(403), Verdict(_S.FORBIDDEN, _R.FORBIDDEN, Backoff(2, 60), Reason.FORBIDDEN, _B.WAY)),
     (_answers(404, reason="NotFound"), Verdict(_S.OBJECT_MISSING, _R.REPLAN, Backoff(0.05, 5), None)),
-    (_answers(404), Verdict(_S.KIND_MISSING, _R.NOT_INSTALLED, None, Reason.ISTIO_NOT_INSTALLED)),
+    (_answers(404), Verdict(_S.KIND_MISSING, _R.NOT_INSTALLED, Backoff(1, 30), Reason.ISTIO_NOT_INSTALLED)),
     (
         _caused("FieldManagerConflict"),
         Verdict(_S.FIELD_CONFLICT, _R.REFUSED, Backoff(5, 300), Reason.APPLY_FAILED),
