@@ -89,8 +89,9 @@ class Load:
         return {"sent": len(self._results)}
 
     async def latest(self) -> Json:
-        """Return who gave the last answer; a name that nobody has before there is one."""
-        return {"who": self._results[-1][4] if self._results else "(none yet)"}
+        """Return who gave the last answer, a name that nobody has before there is one, and when it was asked for."""
+        _, begun, _, _, who = self._results[-1] if self._results else (0, 0.0, 0.0, 0, "(none yet)")
+        return {"who": who, "begun": begun}
 
     async def end(self) -> Json:
         """Stop, and return (number of the request, start, end, status, who) of each, times in monotonic seconds."""

@@ -110,7 +110,7 @@ def _until(caller: Caller, who: str | None, event: Callable[[], None]) -> float:
     started = time.monotonic()
     event()
     deadline = started + SECONDS
-    while caller.pod.ask("latest")["who"] != who:
+    while (latest := caller.pod.ask("latest"))["who"] != who or latest["begun"] < started:
         if time.monotonic() > deadline:
             raise MeshError(f"{REQUEST} was not answered by {who} within {SECONDS:g} s")
         time.sleep(0.01)
