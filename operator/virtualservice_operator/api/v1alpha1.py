@@ -559,7 +559,8 @@ class ConditionStatus(Model):
 class ServiceStatus(Model):
     """How one governed Service stands."""
 
-    name: str = Field(description="The Service's name.", max_length=63)
+    # A Service's has 63 at the most, but that of a VirtualService made by hand, with our mark, is frozen just as well.
+    name: str = Field(description="The Service's name.", max_length=253)
     state: str = Field(
         description="Programmed, PartiallyProgrammed, Overridden, Skipped, Observed, Frozen, Failed or Pending.",
         max_length=32,
@@ -575,10 +576,13 @@ class ServiceStatus(Model):
     virtual_service_name: str | None = Field(
         default=None, description="The VirtualService that was written for it.", max_length=253
     )
-    developers: Annotated[tuple[DeveloperName, ...], Field(max_length=8)] | None = Field(
-        default=None,
-        description="Developers for whom this policy has a rule; the first eight.",
-        json_schema_extra=_ATOMIC,
+    # No pattern here: a status that the API server refuses would leave the policy Pending for good.
+    developers: Annotated[tuple[Annotated[str, StringConstraints(max_length=63)], ...], Field(max_length=8)] | None = (
+        Field(
+            default=None,
+            description="Developers for whom this policy has a rule; the first eight.",
+            json_schema_extra=_ATOMIC,
+        )
     )
     omitted_developers: int | None = Field(
         default=None, description="How many more there are.", json_schema_extra={"format": "int32"}
