@@ -5,9 +5,10 @@ The CRD is made from these models (crd.py), so each limit stands once. Blocks th
 default: a default written into every object could no longer be told from a choice.
 """
 
+import re
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -19,28 +20,82 @@ HEADER_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_|~-]+$"
 LOWER_HEADER_NAME: Final = r"^[a-z0-9!#$%&'*+.^_|~-]+$"
 # Istio ignores keys of these names: it takes them for parts of the request line (api.md 3.2, rule 11).
 RESERVED_HEADERS: Final = ("uri", "scheme", "method", "authority", "host")
+# Istio's webhook refuses every other. Source: istio/istio:pkg/config/validation/agent/validation.go, ValidateDuration.
+WHOLE_MILLISECONDS: Final = r"^([0-9]+([.][0-9]{1,3})?(h|m|s)|[0-9]+ms)+$"
+# And these are all that it takes in retryOn. Source: istio/istio:pkg/config/validation/validation.go, validateHTTPRetry.
+RETRY_CONDITIONS: Final = (
+    *("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "retriable-4xx", "refused-stream"),
+    *("retriable-status-codes", "retriable-headers", "envoy-ratelimited", "http3-post-connect-failure"),
+    *("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"),
+)
+# The statuses of HTTP that Go's net/http has a text for.
+RETRY_STATUS: Final = "^(10[0-3]|20[0-8]|226|30[0-578]|40[0-9]|41[0-8]|42[1-689]|431|451|50[0-8]|51[01])$"
+_NOT_WHOLE: Final = (
+    "must be in whole milliseconds, with three decimals at the most, such as 1.5s: Istio knows no finer one"
+)
+_NOT_RETRIED: Final = (
+    "retryOn takes statuses of HTTP and these conditions, parted by commas without spaces: "
+    + ", ".join(RETRY_CONDITIONS)
+)
+_NOT_SET: Final = "host cannot be set in a response: choose another header, such as x-routed-to"
+
+
+def _check_duration(value: str) -> str:
+    """Say what the CRD's rule says, for those who come without an API server; so do the two below."""
+    if not re.fullmatch(WHOLE_MILLISECONDS, value):
+        raise ValueError(f"a duration {_NOT_WHOLE}")
+    return value
+
+
+def _check_retry_on(value: str) -> str:
+    if not all(item in RETRY_CONDITIONS or re.fullmatch(RETRY_STATUS, item) for item in value.split(",")):
+        raise ValueError(_NOT_RETRIED)
+    return value
+
+
+def _check_routed_to_header(value: str) -> str:
+    if value == "host":
+        raise ValueError(_NOT_SET)
+    return value
+
 
 DnsLabel = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DNS_LABEL)]
 DeveloperName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DEVELOPER_NAME)]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317, pattern=LABEL_KEY)]
 # As Istio reads durations: a number and a unit, repeated.
-Duration = Annotated[str, StringConstraints(min_length=2, max_length=32, pattern=r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$")]
+Duration = Annotated[
+    str,
+    StringConstraints(min_length=2, max_length=32, pattern=r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"),
+    AfterValidator(_check_duration),
+]
 ExportScope = Annotated[
     str, StringConstraints(min_length=1, max_length=63, pattern=r"^([*.]|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
 ]
 LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=LABEL_VALUE)]
+RoutedToHeader = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128, pattern=LOWER_HEADER_NAME),
+    AfterValidator(_check_routed_to_header),
+]
 
 
 def _rule(rule: str, message: str, **more: str) -> dict[str, str]:
     return {"rule": rule, "message": message, **more}
 
 
-def _at_least_a_millisecond(field: str) -> dict[str, str]:
-    return _rule(
-        f"!has(self.{field}) || duration(self.{field}) >= duration('1ms')",
-        f"{field} must be 1ms or more: Istio knows no shorter one",
-        fieldPath=f".{field}",
-    )
+def _whole_milliseconds(field: str) -> list[dict[str, str]]:
+    return [
+        _rule(
+            f"!has(self.{field}) || duration(self.{field}) >= duration('1ms')",
+            f"{field} must be 1ms or more: Istio knows no shorter one",
+            fieldPath=f".{field}",
+        ),
+        _rule(
+            f"!has(self.{field}) || self.{field}.matches('{WHOLE_MILLISECONDS}')",
+            f"{field} {_NOT_WHOLE}",
+            fieldPath=f".{field}",
+        ),
+    ]
 
 
 def _schema(**extra: Any) -> dict[str, Any]:
@@ -211,7 +266,13 @@ class Retries(Model):
                     "self.attempts > 0 || (!has(self.perTryTimeout) && !has(self.retryOn))",
                     "attempts: 0 stands alone: without retries there is nothing that perTryTimeout and retryOn could say",
                 ),
-                _at_least_a_millisecond("perTryTimeout"),
+                *_whole_milliseconds("perTryTimeout"),
+                _rule(
+                    f"!has(self.retryOn) || self.retryOn.split(',').all(item, item in {list(RETRY_CONDITIONS)} || "
+                    f"item.matches('{RETRY_STATUS}'))",
+                    _NOT_RETRIED,
+                    fieldPath=".retryOn",
+                ),
             ]
         )
     )
@@ -222,16 +283,18 @@ class Retries(Model):
     per_try_timeout: Duration | None = Field(
         default=None, description="How long each try may take, such as 500ms. When absent: as long as the request."
     )
-    retry_on: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
+    retry_on: (
+        Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_check_retry_on)] | None
+    ) = Field(
         default=None,
-        description="Envoy's conditions, such as 5xx,connect-failure. When absent: Istio's default.",
+        description="Envoy's conditions and statuses of HTTP, such as 5xx,connect-failure,409. When absent: Istio's default.",
     )
 
 
 class RouteSettings(Model):
     """Settings of the rules that lead to one kind of destination."""
 
-    model_config = ConfigDict(json_schema_extra=_schema(validations=[_at_least_a_millisecond("timeout")]))
+    model_config = ConfigDict(json_schema_extra=_schema(validations=_whole_milliseconds("timeout")))
 
     timeout: Duration | None = Field(
         default=None, description="How long a request may take, such as 60s. When absent: as long as it wants."
@@ -500,12 +563,11 @@ class RoutingPolicySpec(Model):
             validations=[_rule("!('*' in self) || size(self) == 1", "'*' stands for all namespaces: write it alone")]
         ),
     )
-    routed_to_header: (
-        Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=LOWER_HEADER_NAME)] | None
-    ) = Field(
+    routed_to_header: RoutedToHeader | None = Field(
         default=None,
-        description="A response header, in lower case, that says who answered, as namespace/service. When absent: "
-        "none. Taken from the first policy that sets it.",
+        description="A response header, in lower case, that says who answered, as namespace/service; not host. When "
+        "absent: none. Taken from the first policy that sets it.",
+        json_schema_extra=_schema(validations=[_rule("self != 'host'", _NOT_SET)]),
     )
     virtual_service_for: Literal["EveryService", "RoutedServices"] | None = Field(
         default=None,
