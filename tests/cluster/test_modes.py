@@ -73,3 +73,16 @@ def test_a_suspended_policy_freezes_for_other_policies_too(world: World) -> None
     assert "until policy other is in force again" in world.message("defaults", "shop", "Programmed")
     world.delete_policy("other", "shop")
     world.wait_condition("defaults", "shop", "Ready", ("True", "Programmed"))
+
+
+def test_a_suspended_policy_has_a_status_whatever_is_frozen_with_it(world: World) -> None:
+    """A copy of our VirtualService, made by hand, bears our mark, and may have a name that no Service can have."""
+    shop_with_alice(world, "reviews")
+    world.policy("defaults", "shop", developersFrom=only(world, "alice"), mode="Suspended")
+    world.wait_condition("defaults", "shop", "Ready", ("False", "Suspended"))
+    ours = world.written("reviews", "shop")
+    assert ours is not None
+    marks = {kind: ours["metadata"][kind] for kind in ("labels", "annotations")}
+    name = "r" * 200
+    world.virtual_service(f"{name}-virtual-service", "shop", ours["spec"], **marks)
+    eventually("it has an entry", lambda: world.entry("defaults", "shop", name).get("state") == "Frozen")

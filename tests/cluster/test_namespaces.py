@@ -58,3 +58,17 @@ def test_a_deleted_policy_namespace_is_left_empty_without_complaint(world: World
     shop_with_alice(world, "reviews", "ratings")
     world.delete_namespace("shop")
     eventually("the namespace is gone", lambda: world.get(f"/api/v1/namespaces/{world.ns('shop')}") is None)
+
+
+def test_a_prefix_without_its_dash_costs_that_developer_only(world: World) -> None:
+    world.namespace("shop")
+    world.service("api", "shop")
+    for name in ("bob", "carol"):
+        world.namespace(name)
+        world.service("api", name)
+    world.label("carol", developer="carol")
+    world.policy("p", "shop", developersFrom=only(world, "bob", "carol") | {"stripPrefix": world.prefix})
+    world.wait_ready("p", "shop")
+    world.wait_condition("p", "shop", "ResolvedRefs", ("False", "NamespaceNotAllowed"))
+    assert world.rules("api", "shop") == ["p.carol", "default"]
+    assert world.message("p", "shop", "ResolvedRefs").endswith(f"write stripPrefix: {world.prefix}-")

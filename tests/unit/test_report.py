@@ -1,10 +1,12 @@
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from builders import developers, namespaces, plan, policy, resolved, service, snapshot
-from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
+from virtualservice_operator.api.v1alpha1 import RoutingPolicyStatus
 from virtualservice_operator.core.changes import Entry
 from virtualservice_operator.core.objects import ClusterObject, Finding
 from virtualservice_operator.core.report import Standing, failed_entry, policy_status
@@ -190,6 +192,21 @@ def test_eight_developers_are_shown_and_the_others_counted() -> None:
 def test_a_long_message_of_a_service_is_cut() -> None:
     (found,) = status(entry("reviews", "Failed", "ApplyFailed", "x" * 300))["services"]
     assert found["message"] == "x" * 255 + "…"
+
+
+def test_a_status_fits_its_schema_whatever_is_said() -> None:
+    """The API server refuses one that does not, and the policy would be Pending for good."""
+    many = tuple("d" * 62 + str(index) for index in range(10))
+    said: dict[str, Any] = {"message": "x" * 5000, "developers": ("-bob", *many), "ties": ("t" * 5000,)}
+    entries = [
+        Entry(f"{state}{index:03}".ljust(237, "s"), state, reason, virtual_service="v" * 253, **said)
+        for state in ServiceState
+        for index, reason in enumerate(Reason)
+    ]
+    found = status(*entries, replace(entries[0], service="observed", planned_change=max(PlannedChange, key=len)))
+    assert len(RoutingPolicyStatus.model_validate(found).services or ()) == 64
+    for entry_of_each in entries:
+        RoutingPolicyStatus.model_validate(status(entry_of_each))
 
 
 # ---- Accepted

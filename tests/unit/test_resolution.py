@@ -272,6 +272,26 @@ def test_a_labelled_namespace_that_is_being_deleted_belongs_to_nobody() -> None:
 # ---- one developer's mistake costs that developer only
 
 
+@pytest.mark.parametrize(
+    ("prefix", "place", "left", "remedy"),
+    [
+        pytest.param("dev", "dev-bob", "-bob", "dev-", id="without the dash"),
+        pytest.param("dev-", "dev--bob", "-bob", "dev--", id="one dash of two"),
+        pytest.param("d", "d---b", "---b", "d---", id="several dashes"),
+    ],
+)
+def test_what_a_prefix_leaves_must_be_a_name(prefix: str, place: str, left: str, remedy: str) -> None:
+    spec = {"developersFrom": {"namespaceSelector": {}, "stripPrefix": prefix}}
+    found = resolution(spec, namespace(place), namespace("carol"))
+    assert found.rejection is None
+    assert places(found) == {"carol": ("carol",)}
+    message = (
+        f"namespace {place}: spec.developersFrom.stripPrefix: {prefix} leaves {left}, which cannot be a developer's name: "
+        f"it begins with a dash; write stripPrefix: {remedy}"
+    )
+    assert said(found) == [("NamespaceNotAllowed", message)]
+
+
 def test_a_missing_namespace_costs_that_developer_only() -> None:
     found = resolution({"developers": developers("alice", "bob")}, namespace("bob"))
     assert found.rejection is None

@@ -179,6 +179,7 @@ def test_a_whole_virtual_service_is_taken() -> None:
             "line 6: spec.http[0].timeout: 5 is not text (in quotes, or with | tojson)",
         ),
         ("- route:", "- timeout: fast\n    route:", 'spec.http[0].timeout: "fast" is not written as it must be'),
+        ("- route:", "- timeout: 1.5ms\n    route:", 'spec.http[0].timeout: "1.5ms" is not written as it must be'),
         ("- route:", "- redirect: {uri: /}\n    route:", "spec.http[0]: a rule has exactly one of route, redirect"),
         (
             "- route:",

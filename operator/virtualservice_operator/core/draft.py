@@ -92,7 +92,14 @@ def _spec(scene: Scene, sections: Sections) -> dict[str, Any]:
 
 
 def _scope(scene: Scene) -> dict[str, Any]:
-    return {"exportTo": list(scene.blocks.export_to)} if scene.blocks.export_to else {}
+    """
+    Return who follows the VirtualService, if a policy says so.
+
+    Source: Istio's webhook takes `.` and the namespace's own name for the same, and refuses both in one list.
+    """
+    scopes = scene.blocks.export_to
+    own = scene.service.key.namespace if "." in scopes else None
+    return {"exportTo": [scope for scope in scopes if scope != own]} if scopes else {}
 
 
 class _Rendering:

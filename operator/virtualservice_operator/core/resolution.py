@@ -4,13 +4,14 @@ A policy seen against the namespaces of the cluster: accepted or not, and which 
 This depends on the policy and the Namespaces only, not on any Service, so it is done once per change of those.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
-from virtualservice_operator.api.v1alpha1 import DevelopersFrom, RoutingPolicySpec
+from virtualservice_operator.api.v1alpha1 import DEVELOPER_NAME, DevelopersFrom, RoutingPolicySpec
 from virtualservice_operator.core import labels
 from virtualservice_operator.core.matches import RequestMatch, developer_matches, match_problems, matches_of
 from virtualservice_operator.core.objects import Finding, Namespace, Policy
@@ -151,8 +152,12 @@ def resolve_policy(
     if known is not None and known.finding is not None:
         return ResolvedPolicy(policy, known.finding)
     wanted = _wanted_namespaces(policy.spec, namespaces)
-    developers, findings = [], []
+    developers: list[ResolvedDeveloper] = []
+    findings: list[Finding] = []
     for name, listed in wanted.items():
+        if not re.fullmatch(DEVELOPER_NAME, name):
+            findings.extend(_name_finding(name, namespace) for namespace in listed)
+            continue
         usable = []
         for namespace in listed:
             finding = _namespace_finding(name, namespace, policy, namespaces, settings)
@@ -216,6 +221,20 @@ def _is_selected(source: DevelopersFrom, namespace: Namespace) -> bool:
     if source.namespace_selector is not None:
         return labels.matches(source.namespace_selector, namespace.labels)
     return (source.name_label or names.DEVELOPER_LABEL) in namespace.labels
+
+
+def _name_finding(developer: str, namespace: str) -> Finding:
+    """
+    Return why what `stripPrefix` leaves of a namespace's name cannot be a developer's: it begins with a dash.
+
+    A listed name and a label's value never come here: the API server lets no other than good ones pass.
+    """
+    prefix, longer = namespace.removesuffix(developer), namespace.removesuffix(developer.lstrip("-"))
+    return Finding(
+        Reason.NAMESPACE_NOT_ALLOWED,
+        f"namespace {namespace}: spec.developersFrom.stripPrefix: {prefix} leaves {developer}, which cannot be a "
+        f"developer's name: it begins with a dash; write stripPrefix: {longer}",
+    )
 
 
 def _denied_policy(namespace: str) -> Finding:

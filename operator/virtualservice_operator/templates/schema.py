@@ -7,9 +7,10 @@ delegate, nothing that only the operator may say. A test holds it inside the sch
 
 from typing import Any, Final
 
+from virtualservice_operator.api.v1alpha1 import WHOLE_MILLISECONDS
+
 Schema = dict[str, Any]
 
-_DURATION: Final = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"
 _HEADER: Final = r"^[a-z0-9!#$%&'*+.^_|~-]+$"
 _LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 _LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
@@ -58,7 +59,7 @@ def _flag(description: str) -> Schema:
 
 
 def _duration(description: str) -> Schema:
-    return _text(description, 32, pattern=_DURATION)
+    return _text(description, 32, pattern=WHOLE_MILLISECONDS)
 
 
 _STRING_MATCH: Final = _one_of(
