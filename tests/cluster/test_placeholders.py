@@ -253,15 +253,22 @@ def test_events_tell_of_placeholders(world: World) -> None:
     eventually("told", lambda: {"PlaceholderCreated", "PlaceholderPromoted"} <= told())
 
 
-def test_a_quota_costs_the_placeholder_only(world: World) -> None:
-    shop_with_placeholders(world, "reviews", mode="ExternalName")
-    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"services": "0"}}}
-    world.plane.request("POST", f"/api/v1/namespaces/{world.ns('alice')}/resourcequotas", quota)
-    policy = f"/api/v1/namespaces/{world.ns('alice')}/resourcequotas/none"
+@pytest.mark.parametrize(
+    ("mode", "rules"),
+    [
+        ("ExternalName", ["defaults.alice", "default"]),
+        ("NoEndpoints", ["defaults.alice", "default"]),
+        ("Alias", ["default"]),
+    ],
+)
+def test_a_quota_costs_the_placeholder_only(world: World, mode: str, rules: list[str]) -> None:
+    shop_with_placeholders(world, "reviews", mode=mode)
+    quotas = f"/api/v1/namespaces/{world.ns('alice')}/resourcequotas"
+    world.plane.request("POST", quotas, {"metadata": {"name": "none"}, "spec": {"hard": {"services": "0"}}})
     # Without its controller a quota has no usage and refuses everything that it counts.
     world.plane.request(
         "PATCH",
-        f"{policy}/status",
+        f"{quotas}/none/status",
         {"status": {"hard": {"services": "0"}, "used": {"services": "0"}}},
         "application/merge-patch+json",
     )
@@ -269,7 +276,13 @@ def test_a_quota_costs_the_placeholder_only(world: World) -> None:
     world.wait_condition("defaults", "shop", "ResolvedRefs", ("False", "RefNotPermitted"))
     assert "exceeded quota" in world.message("defaults", "shop", "ResolvedRefs")
     assert world.condition("defaults", "shop", "Ready") == ("True", "PartiallyProgrammed")
-    assert world.rules("reviews", "shop") == ["defaults.alice", "default"]
+    eventually("the rules", lambda: world.rules("reviews", "shop") == rules)
+    refused = ("False", "RefNotPermitted")
+    steadily("still said", lambda: world.condition("defaults", "shop", "ResolvedRefs") == refused, 7)
+    world.plane.request("DELETE", f"{quotas}/none")
+    eventually("a placeholder", lambda: placeholder(world), seconds=60)
+    world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))
+    assert world.rules("reviews", "shop") == rules
 
 
 RACES = 200

@@ -32,8 +32,9 @@ class Placement:
     Which placeholders one Service has, and for whom; by `place`.
 
     `places` and `findings` are by developer of a policy. `remembered` are developers who had a copy and have no
-    placeholder, because something is in its way. `delayed` are wanted, and not made yet: whoever has just deleted a
-    Service may be about to make it anew (`kubectl replace --force`). `due`: when to look again, in seconds since 1970.
+    placeholder yet: it is about to be made, or something is in its way. `delayed` are wanted, and not made yet: whoever has
+    just deleted a Service may be about to make it anew (`kubectl replace --force`). `due`: when to look again, in seconds
+    since 1970.
     """
 
     def __init__(self, case: Case, service: Service, blocks: Blocks) -> None:
@@ -78,17 +79,17 @@ class Placement:
         elif standing is None and self._case.snapshot.service(key) is not None:
             self._remember(whom[1])  # the name is taken, and what exists is never overwritten
         elif standing is None:
+            self._remember(whom[1])  # until it stands: it may be delayed, and it may be refused
             self._want(policy, whom, key)
-            self._delay(whom[1], key)
+            self._delay(key)
         elif seconds is None or self._is_before(_placed(standing).created + seconds):
             self._want(policy, whom, key)
 
-    def _delay(self, developer: str, key: Key) -> None:
+    def _delay(self, key: Key) -> None:
         """Leave the name of a Service that was just deleted free for a moment."""
         gone = self._case.snapshot.gone_since(key)
         if gone is not None and self._is_before(gone + self._case.snapshot.settings.placeholder_delay):
             self.delayed.add(key)
-            self._remember(developer)
 
     def _is_before(self, moment: float) -> bool:
         """Tell whether a moment is still to come; then it is looked at again when it does."""

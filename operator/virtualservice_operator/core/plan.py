@@ -169,7 +169,7 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     placement.place(governing, choices)
     contest = contend(service, governing, choices, placement.places, blocks)
     placeholders = tuple(item for item in placement.wanted.values() if item.key not in placement.delayed)
-    if blocks.only_routed and not contest.winners and not blocks.rejects_unknown:
+    if blocks.only_routed and not (contest.winners or blocks.rejects_unknown or placement.remembered):
         plan = _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
         return replace(plan, placeholders=placeholders, due=placement.due)
     rival = find_rival(snapshot, key, observed, blocks)
