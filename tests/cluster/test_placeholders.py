@@ -195,6 +195,17 @@ def test_a_placeholder_waits_for_consent_and_the_message_grants_it(world: World)
     world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))
 
 
+def test_a_developer_who_is_given_another_namespace_gets_no_placeholder_there(world: World) -> None:
+    shop_with_placeholders(world, mode="ExternalName")
+    world.namespace("team")
+    consent(world, "team", world.ns("shop"))
+    alice = {"name": "alice", "namespaces": [world.ns("team")]}
+    world.policy("defaults", "shop", developers=[alice], placeholder={"mode": "ExternalName"})
+    eventually("the default", lambda: world.rules("reviews", "shop") == ["default"])
+    steadily("no placeholder", lambda: world.get(path(world, namespace="team")) is None, 2)
+    assert world.condition("defaults", "shop", "Ready") == ("True", "Programmed")
+
+
 def test_an_alias_for_all_services_stands_beside_copies(world: World) -> None:
     shop_with_placeholders(world, "reviews", "ratings", mode="Alias", createFor="AllServices")
     world.service("orders", "shop")

@@ -131,3 +131,57 @@ def test_where_only_routed_services_are_written_the_virtual_service_goes_once_th
     assert cluster.virtual_service(key(OURS)) is None
     assert (found.changes, str(found.entries["defaults"].reason)) == ((), "NothingToRoute")
     assert cluster.service(key("alice/reviews")) is not None
+
+
+# ---- whose namespaces change
+
+
+def moved(mode: str, *places: str) -> Policy:
+    return defaults(mode, developers=[{"name": "alice", "namespaces": list(places)}])
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_who_is_given_another_namespace_has_lost_no_copy_there(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    cluster.put(service("alice/reviews"))
+    cluster.put(moved(mode, "team"))
+    found = plan(cluster)
+    assert actions(found) == [f"update {OURS}"]
+    carry_out(cluster, found)
+    assert remembered(cluster) is None
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_a_placeholder_stays_behind_no_more_than_a_copy_does(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    for _ in range(2):
+        carry_out(cluster, plan_service(cluster, key("shop/reviews"), now=5))
+    assert cluster.service(key("alice/reviews")) is not None
+    cluster.put(moved(mode, "team"))
+    carry_out(cluster, plan_service(cluster, key("shop/reviews"), now=5))
+    assert cluster.service(key("alice/reviews")) is None
+    assert plan_service(cluster, key("shop/reviews"), now=5).changes == ()
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_a_copy_in_any_of_the_developers_namespaces_counts(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    cluster.put(moved(mode, "team", "alice"))
+    assert actions(plan_service(cluster, key("shop/reviews"), now=5))[0] == "create team/reviews"
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_what_is_remembered_where_no_rule_leads_is_of_its_namespace(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    taken = service("alice/reviews", spec={"clusterIP": "None"})
+    cluster.put(taken)
+    carry_out(cluster, plan(cluster))
+    found = cluster.virtual_service(key(OURS))
+    assert found is not None
+    assert found.destinations == {"shop"}
+    assert (found.developers, found.deleted_copies) == ("alice", "alice")
+    cluster.put(moved(mode, "team"))
+    assert actions(plan(cluster)) == [f"update {OURS}"]
+    cluster.put(defaults(mode))
+    cluster.remove(Service, taken.key)
+    assert actions(plan(cluster))[0] == "create alice/reviews"

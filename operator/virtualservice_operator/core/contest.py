@@ -118,6 +118,11 @@ class Contest:
     overrides: tuple[Override, ...]
     findings: dict[str, tuple[Finding, ...]]
 
+    def reached(self) -> frozenset[str]:
+        """Return the namespaces that requests go to."""
+        services = (winner.target.service for winner in self.winners)
+        return frozenset(service.key.namespace for service in services if service is not None)
+
 
 def contend(
     service: Service,
