@@ -195,6 +195,17 @@ def test_a_placeholder_waits_for_consent_and_the_message_grants_it(world: World)
     world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))
 
 
+def test_a_developer_who_is_given_another_namespace_gets_no_placeholder_there(world: World) -> None:
+    shop_with_placeholders(world, mode="ExternalName")
+    world.namespace("team")
+    consent(world, "team", world.ns("shop"))
+    alice = {"name": "alice", "namespaces": [world.ns("team")]}
+    world.policy("defaults", "shop", developers=[alice], placeholder={"mode": "ExternalName"})
+    eventually("the default", lambda: world.rules("reviews", "shop") == ["default"])
+    steadily("no placeholder", lambda: world.get(path(world, namespace="team")) is None, 2)
+    assert world.condition("defaults", "shop", "Ready") == ("True", "Programmed")
+
+
 def test_an_alias_for_all_services_stands_beside_copies(world: World) -> None:
     shop_with_placeholders(world, "reviews", "ratings", mode="Alias", createFor="AllServices")
     world.service("orders", "shop")
@@ -253,15 +264,22 @@ def test_events_tell_of_placeholders(world: World) -> None:
     eventually("told", lambda: {"PlaceholderCreated", "PlaceholderPromoted"} <= told())
 
 
-def test_a_quota_costs_the_placeholder_only(world: World) -> None:
-    shop_with_placeholders(world, "reviews", mode="ExternalName")
-    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"services": "0"}}}
-    world.plane.request("POST", f"/api/v1/namespaces/{world.ns('alice')}/resourcequotas", quota)
-    policy = f"/api/v1/namespaces/{world.ns('alice')}/resourcequotas/none"
+@pytest.mark.parametrize(
+    ("mode", "rules"),
+    [
+        ("ExternalName", ["defaults.alice", "default"]),
+        ("NoEndpoints", ["defaults.alice", "default"]),
+        ("Alias", ["default"]),
+    ],
+)
+def test_a_quota_costs_the_placeholder_only(world: World, mode: str, rules: list[str]) -> None:
+    shop_with_placeholders(world, "reviews", mode=mode)
+    quotas = f"/api/v1/namespaces/{world.ns('alice')}/resourcequotas"
+    world.plane.request("POST", quotas, {"metadata": {"name": "none"}, "spec": {"hard": {"services": "0"}}})
     # Without its controller a quota has no usage and refuses everything that it counts.
     world.plane.request(
         "PATCH",
-        f"{policy}/status",
+        f"{quotas}/none/status",
         {"status": {"hard": {"services": "0"}, "used": {"services": "0"}}},
         "application/merge-patch+json",
     )
@@ -269,7 +287,13 @@ def test_a_quota_costs_the_placeholder_only(world: World) -> None:
     world.wait_condition("defaults", "shop", "ResolvedRefs", ("False", "RefNotPermitted"))
     assert "exceeded quota" in world.message("defaults", "shop", "ResolvedRefs")
     assert world.condition("defaults", "shop", "Ready") == ("True", "PartiallyProgrammed")
-    assert world.rules("reviews", "shop") == ["defaults.alice", "default"]
+    eventually("the rules", lambda: world.rules("reviews", "shop") == rules)
+    refused = ("False", "RefNotPermitted")
+    steadily("still said", lambda: world.condition("defaults", "shop", "ResolvedRefs") == refused, 7)
+    world.plane.request("DELETE", f"{quotas}/none")
+    eventually("a placeholder", lambda: placeholder(world), seconds=60)
+    world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))
+    assert world.rules("reviews", "shop") == rules
 
 
 RACES = 200

@@ -57,6 +57,17 @@ def problems(*http: Mapping[str, Any], **more: Any) -> list[str]:
             ],
             id="another port of the copy",
         ),
+        pytest.param(
+            [
+                {
+                    "name": "unknown-developer",
+                    "match": [{"headers": {"x-developer": {}}}],
+                    "directResponse": {"status": 503},
+                },
+                DEFAULT,
+            ],
+            id="a header that has any value",
+        ),
     ],
 )
 def test_what_the_operator_writes_is_allowed(http: list[dict[str, Any]]) -> None:
@@ -69,6 +80,9 @@ def test_what_the_operator_writes_is_allowed(http: list[dict[str, Any]]) -> None
         pytest.param([rule(rewrite={"uri": "/"}), DEFAULT], "rewrite", id="an unknown field of a rule"),
         pytest.param([rule(match=[{"rout": 1}]), DEFAULT], "rout", id="an unknown field of a match"),
         pytest.param([rule(COPY, match=[header(contains="x")]), DEFAULT], "contains", id="an unknown comparison"),
+        pytest.param(
+            [rule(COPY, match=[{"headers": {"x": None}}]), DEFAULT], "valid dict", id="a header without a value"
+        ),
         pytest.param([rule(COPY, match=[header(exact="")]), DEFAULT], "at least 1 character", id="an empty value"),
         pytest.param([rule(COPY, match=[header(exact="x" * 1025)]), DEFAULT], "at most 1024", id="a value too long"),
         pytest.param([rule(COPY, match=[header(exact=1)]), DEFAULT], "valid string", id="a value that is no text"),

@@ -238,7 +238,10 @@ def test_a_virtual_service_of_ours_is_decoded() -> None:
         "shop/reviews-virtual-service",
         policies="first,second",
         leads_to=["dev-alice", "shop", "dev-alice"],
-        annotations={"virtualservice-operator.dev/developers": "alice"},
+        annotations={
+            "virtualservice-operator.dev/developers": "alice",
+            "virtualservice-operator.dev/deleted-copies": "dev-bob",
+        },
         ownerReferences=[
             {"kind": "RoutingPolicy", "name": "first", "uid": "u1"},
             {"kind": "Deployment", "name": "other", "uid": "u2"},
@@ -247,6 +250,8 @@ def test_a_virtual_service_of_ours_is_decoded() -> None:
     assert found.marked
     assert (found.service_label, found.policies, found.developers) == ("reviews", "first,second", "alice")
     assert found.destinations == {"dev-alice", "shop"}
+    assert found.deleted_copies == "dev-bob"
+    assert found.extras == {}
     assert found.owners == {("first", "u1")}
 
 

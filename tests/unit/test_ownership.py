@@ -193,6 +193,16 @@ def changed(**metadata: Any) -> VirtualService:
             id="developers",
         ),
         pytest.param(
+            changed(
+                annotations={
+                    **stamped()["metadata"]["annotations"],
+                    "virtualservice-operator.dev/deleted-copies": "alice",
+                }
+            ),
+            "other copies are remembered",
+            id="deleted copies",
+        ),
+        pytest.param(
             changed(labels={"virtualservice-operator.dev/service": "ratings"}),
             "our labels or owners were changed",
             id="label of the Service",

@@ -1,15 +1,18 @@
-"""A placeholder whose making was interrupted is finished."""
+"""A placeholder whose making was interrupted is finished; until it stands, it is remembered that there was a copy."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from builders import SETTINGS, namespaces, plan, policy, service, snapshot
-from virtualservice_operator.core.changes import Action, PlaceholderChange
-from virtualservice_operator.core.objects import Service
+from builders import SETTINGS, carry_out, key, namespaces, plan, policy, service, snapshot
+from virtualservice_operator.core.changes import Action, PlaceholderChange, ServicePlan
+from virtualservice_operator.core.objects import Policy, Service
+from virtualservice_operator.core.plan import plan_service
+from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.kube.decode import decode_service
 
+WITHOUT_CONSENT = replace(SETTINGS, requires_placeholder_consent=False, placeholder_delay=5)
 LABEL: dict[str, Any] = {"f:labels": {"f:app.kubernetes.io/managed-by": {}}}
 FINISHED = {"f:metadata": LABEL}
 # As the API server answers a POST: all of it is the poster's, defaults included.
@@ -43,16 +46,142 @@ def standing(fields: dict[str, Any]) -> Service:
 
 @pytest.mark.parametrize(("fields", "actions"), [(FINISHED, []), (UNFINISHED, [Action.UPDATE])], ids=["whole", "half"])
 def test_what_our_field_manager_has_not_given_up_is_given_up(fields: dict[str, Any], actions: list[Action]) -> None:
-    defaults = policy(
-        "shop/defaults", {"developers": [{"name": "alice"}], "placeholder": {"mode": "ExternalName"}}, uid="u1"
-    )
     cluster = snapshot(
-        defaults,
+        defaults("ExternalName"),
         *namespaces("shop", "alice"),
         service("shop/reviews"),
         standing(fields),
-        settings=replace(SETTINGS, requires_placeholder_consent=False),
+        settings=WITHOUT_CONSENT,
     )
     changes = [change for change in plan(cluster).changes if isinstance(change, PlaceholderChange)]
     assert [change.action for change in changes] == actions
     assert all("given up" in change.why for change in changes)
+
+
+# ---- "alice had a copy"
+
+OURS = "shop/reviews-virtual-service"
+
+
+def defaults(mode: str, **spec: Any) -> Policy:
+    return policy("shop/defaults", {"developers": [{"name": "alice"}], "placeholder": {"mode": mode}, **spec}, uid="u1")
+
+
+def after_deletion(found: Policy, now: float = 0) -> Snapshot:
+    """Return the cluster in the moment in which alice's copy, which was routed, is deleted."""
+    copy = service("alice/reviews")
+    cluster = snapshot(
+        found, *namespaces("shop", "alice", "team"), service("shop/reviews"), copy, settings=WITHOUT_CONSENT
+    )
+    carry_out(cluster, plan(cluster))
+    cluster.remove(Service, copy.key)
+    cluster.note_gone(copy.key, now)
+    return cluster
+
+
+def actions(found: ServicePlan) -> list[str]:
+    return [f"{change.action} {change.target}" for change in found.changes]
+
+
+def remembered(cluster: Snapshot) -> str | None:
+    found = cluster.virtual_service(key(OURS))
+    return found.developers if found is not None else None
+
+
+def refuse_placeholders(cluster: Snapshot, found: ServicePlan) -> None:
+    """Carry out a plan where the API server refuses placeholders: what is planned for the VirtualService is written."""
+    kept = tuple(change for change in found.changes if not isinstance(change, PlaceholderChange))
+    carry_out(cluster, replace(found, changes=kept))
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_a_placeholder_that_cannot_be_made_is_tried_again(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    for _ in range(3):
+        found = plan_service(cluster, key("shop/reviews"), now=5)
+        assert actions(found)[0] == "create alice/reviews"
+        refuse_placeholders(cluster, found)
+        assert remembered(cluster) == "alice"
+
+
+def test_an_alias_that_stands_needs_no_memory() -> None:
+    cluster = after_deletion(defaults("Alias"))
+    carry_out(cluster, plan_service(cluster, key("shop/reviews"), now=5))
+    assert remembered(cluster) == "alice"
+    carry_out(cluster, plan_service(cluster, key("shop/reviews"), now=5))
+    assert remembered(cluster) is None
+    assert plan_service(cluster, key("shop/reviews"), now=5).changes == ()
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_what_is_delayed_is_remembered_where_only_routed_services_are_written(mode: str) -> None:
+    cluster = after_deletion(defaults(mode, virtualServiceFor="RoutedServices"))
+    waiting = plan_service(cluster, key("shop/reviews"), now=0)
+    assert "delete" not in "".join(actions(waiting))
+    assert waiting.due == 5
+    carry_out(cluster, waiting)
+    assert actions(plan_service(cluster, key("shop/reviews"), now=5))[0] == "create alice/reviews"
+
+
+def test_where_only_routed_services_are_written_the_virtual_service_goes_once_the_alias_stands() -> None:
+    cluster = after_deletion(defaults("Alias", virtualServiceFor="RoutedServices"))
+    for _ in range(2):
+        carry_out(cluster, plan_service(cluster, key("shop/reviews"), now=5))
+    found = plan_service(cluster, key("shop/reviews"), now=5)
+    assert cluster.virtual_service(key(OURS)) is None
+    assert (found.changes, str(found.entries["defaults"].reason)) == ((), "NothingToRoute")
+    assert cluster.service(key("alice/reviews")) is not None
+
+
+# ---- whose namespaces change
+
+
+def moved(mode: str, *places: str) -> Policy:
+    return defaults(mode, developers=[{"name": "alice", "namespaces": list(places)}])
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_who_is_given_another_namespace_has_lost_no_copy_there(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    cluster.put(service("alice/reviews"))
+    cluster.put(moved(mode, "team"))
+    found = plan(cluster)
+    assert actions(found) == [f"update {OURS}"]
+    carry_out(cluster, found)
+    assert remembered(cluster) is None
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_a_placeholder_stays_behind_no_more_than_a_copy_does(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    for _ in range(2):
+        carry_out(cluster, plan_service(cluster, key("shop/reviews"), now=5))
+    assert cluster.service(key("alice/reviews")) is not None
+    cluster.put(moved(mode, "team"))
+    carry_out(cluster, plan_service(cluster, key("shop/reviews"), now=5))
+    assert cluster.service(key("alice/reviews")) is None
+    assert plan_service(cluster, key("shop/reviews"), now=5).changes == ()
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_a_copy_in_any_of_the_developers_namespaces_counts(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    cluster.put(moved(mode, "team", "alice"))
+    assert actions(plan_service(cluster, key("shop/reviews"), now=5))[0] == "create team/reviews"
+
+
+@pytest.mark.parametrize("mode", ["Alias", "ExternalName", "NoEndpoints"])
+def test_what_is_remembered_where_no_rule_leads_is_of_its_namespace(mode: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    taken = service("alice/reviews", spec={"clusterIP": "None"})
+    cluster.put(taken)
+    carry_out(cluster, plan(cluster))
+    found = cluster.virtual_service(key(OURS))
+    assert found is not None
+    assert found.destinations == {"shop"}
+    assert (found.developers, found.deleted_copies) == ("alice", "alice")
+    cluster.put(moved(mode, "team"))
+    assert actions(plan(cluster)) == [f"update {OURS}"]
+    cluster.put(defaults(mode))
+    cluster.remove(Service, taken.key)
+    assert actions(plan(cluster))[0] == "create alice/reviews"

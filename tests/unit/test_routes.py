@@ -177,6 +177,22 @@ def test_a_port_that_the_copy_lacks_goes_to_the_default() -> None:
     ]
 
 
+def test_where_unknown_developers_are_rejected_a_port_that_the_copy_lacks_has_a_rule_to_the_default() -> None:
+    cluster = snapshot(
+        policy("shop/defaults", {"developers": developers("alice"), "copies": {"unknownDeveloper": "Reject"}}),
+        *namespaces("shop", "alice"),
+        service("shop/reviews", http=80, grpc=9090),
+        service("alice/reviews", http=80),
+    )
+    answered = [rule for rule in rules(cluster) if "directResponse" not in rule]
+    assert [(rule["name"], rule["route"][0]["destination"]["host"]) for rule in answered] == [
+        ("defaults.alice.http", "reviews.alice.svc.cluster.local"),
+        ("defaults.alice.grpc", "reviews.shop.svc.cluster.local"),
+        ("default.http", "reviews.shop.svc.cluster.local"),
+        ("default.grpc", "reviews.shop.svc.cluster.local"),
+    ]
+
+
 def test_a_port_that_is_not_http_is_in_no_rule_and_makes_the_others_explicit() -> None:
     both = {"http": 80, "tcp": 5432}
     cluster = with_ports(service("shop/reviews", **both), service("alice/reviews", **both))

@@ -236,7 +236,11 @@ def test_per_developer_a_copy_of_another_name_is_reached_by_its_host() -> None:
 def test_per_developer_a_route_to_a_placeholder_stays() -> None:
     spec = {"placeholder": {"mode": "ExternalName"}, "developers": developers("alice"), **whole(PER_DEVELOPER)}
     settings = PlanSettings(requires_placeholder_consent=False)
-    stands = managed("shop/reviews-virtual-service", annotations={"virtualservice-operator.dev/developers": "alice"})
+    stands = managed(
+        "shop/reviews-virtual-service",
+        leads_to=["alice"],
+        annotations={"virtualservice-operator.dev/developers": "alice"},
+    )
     objects = (*namespaces("shop", "alice"), service("shop/reviews"), policy("shop/defaults", spec), stands)
     found = plan_rendered(Snapshot(settings, objects), key("shop/reviews"))
     assert [str(item.target) for item in found.changes] == ["alice/reviews", "shop/reviews-virtual-service"]

@@ -22,6 +22,7 @@ SERVICE_LABEL: Final = f"{GROUP}/service"
 
 POLICIES_ANNOTATION: Final = f"{GROUP}/policies"
 DEVELOPERS_ANNOTATION: Final = f"{GROUP}/developers"
+DELETED_COPIES_ANNOTATION: Final = f"{GROUP}/deleted-copies"
 MANAGED_ANNOTATION: Final = f"{GROUP}/managed"
 ADOPT_ANNOTATION: Final = f"{GROUP}/adopt"
 

@@ -46,6 +46,10 @@ class Regex(_Closed):
     regex: _Value
 
 
+class Present(_Closed):
+    """Any value at all, an empty one too: written as `{}`."""
+
+
 class Match(_Closed):
     """When a rule applies: all that is said must hold."""
 
@@ -53,7 +57,7 @@ class Match(_Closed):
     source_namespace: _Text | None = Field(
         default=None, alias="sourceNamespace", description="The caller's namespace, for callers with a sidecar."
     )
-    headers: Annotated[dict[_HeaderName, Exact | Prefix | Regex], Field(min_length=1)] | None = Field(
+    headers: Annotated[dict[_HeaderName, Exact | Prefix | Regex | Present], Field(min_length=1)] | None = Field(
         default=None, description="Header names in lower case; Istio ignores the parts of the request line here."
     )
 

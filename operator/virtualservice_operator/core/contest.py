@@ -4,7 +4,7 @@ Who gets a request: each match on each port goes to one candidate, the first in 
     copy      a developer's requests go to their copy
     stand-in  they go to the placeholder of a copy that is missing
     reject    they have none, and the policies say to answer at once
-    default   they have none, but are known: only wanted where unknown developers are rejected
+    default   they have none, or not on this port, but are known: only wanted where unknown developers are rejected
 
 A copy beats a reject for the same match, whichever policy is first; a later copy that leads elsewhere is overridden.
 """
@@ -118,6 +118,11 @@ class Contest:
     overrides: tuple[Override, ...]
     findings: dict[str, tuple[Finding, ...]]
 
+    def reached(self) -> frozenset[str]:
+        """Return the namespaces that requests go to."""
+        services = (winner.target.service for winner in self.winners)
+        return frozenset(service.key.namespace for service in services if service is not None)
+
 
 def contend(
     service: Service,
@@ -186,17 +191,32 @@ def _candidates(
                 for port in service.http_ports
             ),
         )
-    if blocks.rejects_missing or blocks.rejects_unknown:
-        kind = TargetKind.REJECT if blocks.rejects_missing else TargetKind.DEFAULT
+    if blocks.rejects_missing:
         yield from _expand(
             service,
             (
-                (policy, developer, port, Target(kind) if blocks.rejects_missing else Target(kind, service, port))
+                (policy, developer, port, Target(TargetKind.REJECT))
                 for policy, developer in everyone
                 if choices[policy.policy.key.name, developer.name].copy is None
                 for port in service.http_ports
             ),
         )
+    if blocks.rejects_unknown:
+        yield from _expand(
+            service,
+            (
+                (policy, developer, port, Target(TargetKind.DEFAULT, service, port))
+                for policy, developer in everyone
+                for port in _unserved_ports(service, choices[policy.policy.key.name, developer.name])
+            ),
+        )
+
+
+def _unserved_ports(service: Service, choice: CopyChoice) -> Iterator[ServicePort]:
+    """Yield the ports of a Service that a developer has no copy for: all of them, or those that the copy lacks."""
+    for port in service.http_ports:
+        if choice.copy is None or choice.copy.target(port) is None:
+            yield port
 
 
 def _expand(

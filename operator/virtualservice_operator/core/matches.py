@@ -97,7 +97,9 @@ def presence_conditions(spec: RoutingPolicySpec) -> Iterator[dict[str, Any]]:
     """
     Yield conditions that hold where a request names any developer at all, by an exact header, baggage or a cookie.
 
-    Other matches have no such thing: a prefix or a pattern says nothing of requests it does not match.
+    Other matches have no such thing: a prefix or a pattern says nothing of requests it does not match. To Istio, a header
+    that is compared with nothing has to be there, whatever its value; its validation refuses `regex: "*"`, which means the
+    same. Source: istio/istio:pilot/pkg/networking/core/route/route.go, canBeConvertedToPresentMatch.
     """
     for match in matches_of(spec):
         if match.type == "Baggage":
@@ -105,7 +107,7 @@ def presence_conditions(spec: RoutingPolicySpec) -> Iterator[dict[str, Any]]:
         elif match.type == "Cookie":
             yield {"headers": {"cookie": {"regex": rf"(.*;\s*)?{re.escape(match.name or '')}=.*"}}}
         elif match.type == "Header" and match.match_type in (None, "Exact"):
-            yield {"headers": {match.name: {"regex": ".+"}}}
+            yield {"headers": {match.name: {}}}
 
 
 def _member(name: str, value: str) -> str:

@@ -143,8 +143,8 @@ class VirtualService:
     """
     A VirtualService, ours or foreign.
 
-    `spec_digest` stands for the whole spec: equal digests, equal specs. `policies` and `developers` are our
-    annotations as written; `owners` the (name, uid) of RoutingPolicies in ownerReferences; `destinations` the
+    `spec_digest` stands for the whole spec: equal digests, equal specs. `policies`, `developers` and
+    `deleted_copies` are our annotations as written; `owners` the (name, uid) of RoutingPolicies in ownerReferences; `destinations` the
     namespaces its routes lead to (kept for ours only); `managers` the field managers other than ours. `extras` are the
     labels and annotations that are not the operator's, `applied` those of them that it has written for a template, both
     by `labels/KEY` or `annotations/KEY` (kept for ours only).
@@ -164,6 +164,7 @@ class VirtualService:
     service_label: str | None = None
     policies: str | None = None
     developers: str | None = None
+    deleted_copies: str | None = None
     owners: frozenset[tuple[str, str]] = frozenset()
     destinations: frozenset[str] = frozenset()
     managers: tuple[str, ...] = ()

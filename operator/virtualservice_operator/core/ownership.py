@@ -68,6 +68,7 @@ _OURS: Final = frozenset(
         f"labels/{names.SERVICE_LABEL}",
         *(f"annotations/{key}" for key in (names.POLICIES_ANNOTATION, names.DEVELOPERS_ANNOTATION)),
         *(f"annotations/{key}" for key in (names.MANAGED_ANNOTATION, names.ADOPT_ANNOTATION)),
+        f"annotations/{names.DELETED_COPIES_ANNOTATION}",
     }
 )
 
@@ -138,6 +139,7 @@ def differs(document: Mapping[str, Any], spec_digest: str, observed: VirtualServ
         (observed.spec_digest != spec_digest, "the routes differ"),
         (observed.policies != annotations[names.POLICIES_ANNOTATION], "other policies contribute"),
         (observed.developers != annotations.get(names.DEVELOPERS_ANNOTATION), "other developers are routed"),
+        (observed.deleted_copies != annotations.get(names.DELETED_COPIES_ANNOTATION), "other copies are remembered"),
         (not labelled, "our labels or owners were changed"),
     )
     found = next((why for is_different, why in differences if is_different), None)

@@ -7,7 +7,8 @@ Placeholders: Services that stand in a developer's namespace where a copy is mis
     Alias          leads to the default Service                   the default; the short name works in their namespace
 
 Created and never applied; only where the namespace says that it permits them. One that somebody makes their own is let
-go. "alice had a copy" is remembered by the VirtualService's annotation, and by the placeholder itself.
+go. "alice had a copy" is remembered by the VirtualService's annotations and by where its rules lead, and by the placeholder
+itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +33,9 @@ class Placement:
     Which placeholders one Service has, and for whom; by `place`.
 
     `places` and `findings` are by developer of a policy. `remembered` are developers who had a copy and have no
-    placeholder, because something is in its way. `delayed` are wanted, and not made yet: whoever has just deleted a
-    Service may be about to make it anew (`kubectl replace --force`). `due`: when to look again, in seconds since 1970.
+    placeholder yet, with its namespace: it is about to be made, or something is in its way. `delayed` are wanted, and not
+    made yet: whoever has just deleted a Service may be about to make it anew (`kubectl replace --force`). `due`: when to
+    look again, in seconds since 1970.
     """
 
     def __init__(self, case: Case, service: Service, blocks: Blocks) -> None:
@@ -41,14 +43,16 @@ class Placement:
         self.wanted: dict[Key, Placeholder] = {}
         self.places: dict[Whom, Key] = {}
         self.findings: dict[Whom, Finding] = {}
-        self.remembered: set[str] = set()
+        self.remembered: set[tuple[str, str]] = set()
         self.delayed: set[Key] = set()
         self.due: float | None = None
         self._case, self._service, self._blocks = case, service, blocks
         # One that was taken over counts until it is let go: the route stays where it will be in a moment.
         self._standing = {item.key: item for item in case.snapshot.placeholders(service.key)}
-        had_copies = observed.developers if observed is not None and observed.marked else None
-        self._had_copies = frozenset((had_copies or "").split(","))
+        self._had_copies, self._copies_were_in = frozenset[str](), frozenset[str]()
+        if observed is not None and observed.marked:
+            self._had_copies = frozenset((observed.developers or "").split(","))
+            self._copies_were_in = observed.destinations.union((observed.deleted_copies or "").split(","))
 
     def place(self, policies: Sequence[ResolvedPolicy], choices: Mapping[Whom, CopyChoice]) -> None:
         """Find the placeholders that are wanted; `policies` govern the Service, in precedence."""
@@ -60,35 +64,40 @@ class Placement:
             for developer in policy.developers:
                 whom = (policy.policy.key.name, developer.name)
                 if choices[whom].copy is None and developer.namespaces:
-                    self._consider(policy.policy.key, whom, self._key_for(developer))
+                    self._consider(policy.policy.key, whom, developer)
 
     def _key_for(self, developer: ResolvedDeveloper) -> Key:
         """Return where a developer's placeholder stands, else their first namespace."""
         keys = [Key(namespace, self._service.key.name) for namespace in developer.namespaces]
         return next((key for key in keys if key in self._standing), keys[0])
 
-    def _consider(self, policy: Key, whom: Whom, key: Key) -> None:
+    def _had_copy(self, developer: ResolvedDeveloper) -> bool:
+        """Tell whether a copy was routed; whoever was given other namespaces since has lost none there."""
+        return developer.name in self._had_copies and not self._copies_were_in.isdisjoint(developer.namespaces)
+
+    def _consider(self, policy: Key, whom: Whom, developer: ResolvedDeveloper) -> None:
         """Want a placeholder where there was a copy, unless something is in its way or its time is over."""
-        standing, seconds = self._standing.get(key), self._blocks.placeholder_seconds
-        if not (self._blocks.places_all or whom[1] in self._had_copies or standing is not None):
+        key, seconds = self._key_for(developer), self._blocks.placeholder_seconds
+        standing = self._standing.get(key)
+        if not (self._blocks.places_all or self._had_copy(developer) or standing is not None):
             return
         if not self._is_permitted(key.namespace):
-            self._remember(whom[1])
+            self._remember(whom[1], key)
             self.findings[whom] = self._not_permitted(whom[1], key.namespace)
         elif standing is None and self._case.snapshot.service(key) is not None:
-            self._remember(whom[1])  # the name is taken, and what exists is never overwritten
+            self._remember(whom[1], key)  # the name is taken, and what exists is never overwritten
         elif standing is None:
+            self._remember(whom[1], key)  # until it stands: it may be delayed, and it may be refused
             self._want(policy, whom, key)
-            self._delay(whom[1], key)
+            self._delay(key)
         elif seconds is None or self._is_before(_placed(standing).created + seconds):
             self._want(policy, whom, key)
 
-    def _delay(self, developer: str, key: Key) -> None:
+    def _delay(self, key: Key) -> None:
         """Leave the name of a Service that was just deleted free for a moment."""
         gone = self._case.snapshot.gone_since(key)
         if gone is not None and self._is_before(gone + self._case.snapshot.settings.placeholder_delay):
             self.delayed.add(key)
-            self._remember(developer)
 
     def _is_before(self, moment: float) -> bool:
         """Tell whether a moment is still to come; then it is looked at again when it does."""
@@ -115,10 +124,10 @@ class Placement:
             case _:
                 return None
 
-    def _remember(self, developer: str) -> None:
+    def _remember(self, developer: str, key: Key) -> None:
         """Keep in mind that a developer had a copy; where every Service has a placeholder, that does not matter."""
         if not self._blocks.places_all:
-            self.remembered.add(developer)
+            self.remembered.add((developer, key.namespace))
 
     def _is_permitted(self, name: str) -> bool:
         snapshot, namespace = self._case.snapshot, self._case.snapshot.namespace(name)

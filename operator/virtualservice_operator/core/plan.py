@@ -15,7 +15,7 @@ Wanted against observed, for one Service: ordered changes, each with its reason,
 A policy in mode Observe has no part in this; its entry says what would be different with it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -169,20 +169,21 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     placement.place(governing, choices)
     contest = contend(service, governing, choices, placement.places, blocks)
     placeholders = tuple(item for item in placement.wanted.values() if item.key not in placement.delayed)
-    if blocks.only_routed and not contest.winners and not blocks.rejects_unknown:
+    if blocks.only_routed and not (contest.winners or blocks.rejects_unknown or placement.remembered):
         plan = _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
         return replace(plan, placeholders=placeholders, due=placement.due)
     rival = find_rival(snapshot, key, observed, blocks)
     if rival is not None and observed is None:
         return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key, "is older"))
     led = (*contest.developers.values(), *contest.placed.values())
-    developers = sorted({name for found in led for name in found} | placement.remembered)
+    developers = sorted({name for found in led for name in found} | {name for name, _ in placement.remembered})
     domain = snapshot.settings.cluster_domain
     sections = write_rules(service, governing, contest, blocks, domain)
     scene = Scene(service, governing, choices, placement.places, sections, blocks, domain)
     draft = make_draft(scene, case.renders)
     contributing = [policy.policy for policy in governing]
-    document = stamp(key, draft.spec, contributing, developers, draft.metadata)
+    metadata = _with_deleted_copies(draft.metadata, {place for _, place in placement.remembered} - contest.reached())
+    document = stamp(key, draft.spec, contributing, developers, metadata)
     change = _change_for(document, observed)
     if change is not None:
         findings = _check(draft, document, scene)
@@ -196,6 +197,14 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     changes = (change,) if change is not None else ()
     source = blocks.templated.policy.policy.key if blocks.templated is not None else None
     return ServicePlan(key, changes, entries, document, placeholders, placement.due, templated=source)
+
+
+def _with_deleted_copies(metadata: Mapping[str, Any], namespaces: Collection[str]) -> Mapping[str, Any]:
+    """Return the metadata that says in which namespaces copies were; where a rule leads, it says so itself."""
+    if not namespaces:
+        return metadata
+    annotations = metadata.get("annotations") or {}
+    return {**metadata, "annotations": {**annotations, names.DELETED_COPIES_ANNOTATION: ",".join(sorted(namespaces))}}
 
 
 def _check(draft: Draft, document: dict[str, Any], scene: Scene) -> tuple[Finding, ...]:

@@ -161,6 +161,7 @@ def decode_virtual_service(raw: Mapping[str, Any]) -> VirtualService:
         service_label=labels.get(names.SERVICE_LABEL),
         policies=annotations.get(names.POLICIES_ANNOTATION),
         developers=annotations.get(names.DEVELOPERS_ANNOTATION),
+        deleted_copies=annotations.get(names.DELETED_COPIES_ANNOTATION),
         owners=frozenset(
             (owner["name"], owner["uid"])
             for owner in metadata.get("ownerReferences") or ()
