@@ -102,7 +102,7 @@ def test_a_policy_that_is_not_accepted_has_no_developers() -> None:
             id="not RE2",
         ),
         pytest.param(
-            {"matchType": "Regex", "value": "x" * 1000 + "{{ DeveloperName }}"}, "characters", id="regex too long"
+            {"matchType": "Regex", "value": "é" * 500 + "{{ DeveloperName }}"}, "1126 bytes", id="regex too long"
         ),
     ],
 )

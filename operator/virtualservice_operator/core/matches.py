@@ -138,11 +138,9 @@ def match_problems(spec: RoutingPolicySpec) -> Iterator[str]:
             continue
         # A name has 63 characters at the most; in a Regex each of them may need a backslash.
         longest = 126 if match.match_type == "Regex" else 63
-        length = len(substitute(value, dict.fromkeys(NAMES, "n" * longest)))
+        length = len(substitute(value, dict.fromkeys(NAMES, "n" * longest)).encode())
         if length > VALUE_LIMIT:
-            yield (
-                f"{field}: {length} characters when each variable takes {longest}; Istio takes {VALUE_LIMIT}; shorten it"
-            )
+            yield (f"{field}: {length} bytes when each variable takes {longest}; Istio takes {VALUE_LIMIT}; shorten it")
         elif match.match_type == "Regex":
             yield from _regex_problems(field, value)
 
