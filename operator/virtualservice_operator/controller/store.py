@@ -19,7 +19,7 @@ from virtualservice_operator.core.resolution import PlanSettings, Verdict, depen
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.touch import matters, touched_keys
 from virtualservice_operator.kube.errors import KubeError
-from virtualservice_operator.kube.informer import is_missing_kind
+from virtualservice_operator.kube.informer import is_missing_kind, is_unneeded
 
 logger = logging.getLogger(__name__)
 
@@ -182,14 +182,14 @@ class Store:
     def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None:
         """Log what changes about a kind's lists and watches, once."""
         text = None if trouble is None else _describe(kind, trouble)
-        is_needed = not (kind is VirtualService and trouble is not None and is_missing_kind(trouble))
-        self._outages.report(kind.__name__, text if is_needed else None)
+        is_absent = trouble is not None and is_unneeded(kind, trouble)
+        self._outages.report(kind.__name__, None if is_absent else text)
         if self._troubles.get(kind) == text:
             return
         if text is not None and trouble is not None:
             self._troubles[kind] = text
             logger.warning(text)
-            if kind is VirtualService and is_missing_kind(trouble):
+            if is_absent:
                 self._take_missing_istio()
         else:
             del self._troubles[kind]

@@ -63,6 +63,9 @@ class Pulse(Protocol):
     def up(self, kind: type[ClusterObject], *, is_up: bool) -> None:
         """Hear whether a kind can be listed and watched."""
 
+    def absent(self, kind: type[ClusterObject]) -> None:
+        """Hear that a kind is not installed, and need not be."""
+
 
 class _Unheard:
     """Nobody hears."""
@@ -72,6 +75,8 @@ class _Unheard:
     def heard(self, kind: type[ClusterObject]) -> None: ...
 
     def up(self, kind: type[ClusterObject], *, is_up: bool) -> None: ...
+
+    def absent(self, kind: type[ClusterObject]) -> None: ...
 
 
 UNHEARD: Final = _Unheard()
@@ -242,13 +247,17 @@ class Informer:
 
     async def _wait_out(self, error: KubeError) -> None:
         self._sink.report(self._kind, error)
-        self._pulse.up(self._kind, is_up=False)
+        if is_unneeded(self._kind, error):
+            self._pulse.absent(self._kind)
+        else:
+            self._pulse.up(self._kind, is_up=False)
         is_lost = isinstance(error, ConnectionLost)
         if is_lost is not self._was_lost:
             # It answers again, if only with an error: right after its start a server knows nobody's rights yet.
             self._was_lost, self._failures = is_lost, 0
         if isinstance(error, NoAnswer):
-            self._version = None  # bookmarks come every minute: perhaps the server has never reached our version
+            # Bookmarks come every minute: perhaps the server has never reached our version.
+            self._version, self._cause = None, "trouble"
         most = self._timing.refused if is_lost or is_missing_kind(error) else self._timing.most
         delay = min(self._timing.first * 2**self._failures, most)
         self._failures = min(self._failures + 1, 10)
@@ -274,3 +283,8 @@ def _is_expired(error: KubeError) -> bool:
 def is_missing_kind(error: KubeError) -> bool:
     """Tell whether the server does not know a kind: its CRD is not installed. The answer is plain text then."""
     return isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND and not error.reason
+
+
+def is_unneeded(kind: type[ClusterObject], error: KubeError) -> bool:
+    """Tell whether an error says no more than that Istio is not installed, which is no outage of ours."""
+    return kind is VirtualService and is_missing_kind(error)
