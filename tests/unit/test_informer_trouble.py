@@ -51,11 +51,16 @@ class Server:
 
 
 class Nowhere:
-    """A sink that forgets everything."""
+    """A sink that forgets everything, and takes what it is given but for as many first lists as it `doubts`."""
+
+    def __init__(self, doubts: int = 0) -> None:
+        self._doubts = doubts
 
     def begin_list(self, kind: type[ClusterObject]) -> None: ...
 
-    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None: ...
+    def replace_all(self, _kind: type[ClusterObject], _items: Iterable[ClusterObject], _version: int) -> bool:
+        self._doubts -= 1
+        return self._doubts < 0
 
     def put(self, item: ClusterObject) -> None: ...
 
@@ -171,3 +176,12 @@ async def test_a_list_after_a_silent_watch_is_counted_as_trouble() -> None:
 async def test_a_kind_that_is_missing_is_down_only_where_it_is_needed(kind: type[ClusterObject], said: str) -> None:
     heard = await follow(kind, [MISSING, MISSING])
     assert heard.ups == [(kind, said)] * 2
+
+
+async def test_a_list_that_is_not_believed_is_asked_for_again_before_anything_is_watched() -> None:
+    server, heard = Server([None, None, LOST]), Heard()
+    running = Informer(server, Service, Nowhere(doubts=1), Timing(first=0, most=0, refused=0), heard).run()
+    with pytest.raises(Enough):
+        await running
+    assert server.asked == ["list", "list", "watch"]
+    assert [reason for _, reason in heard.lists] == ["start", "held"]

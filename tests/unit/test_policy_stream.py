@@ -32,7 +32,8 @@ class Notes:
 
     def begin_list(self, kind: type[ClusterObject]) -> None: ...
 
-    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None: ...
+    def replace_all(self, _kind: type[ClusterObject], _items: Iterable[ClusterObject], _version: int) -> bool:
+        return True
 
     def put(self, item: ClusterObject) -> None: ...
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import kopf
 
 from virtualservice_operator.api import names
-from virtualservice_operator.core.objects import Key, Policy
+from virtualservice_operator.core.objects import ClusterObject, Key, Policy
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
 from virtualservice_operator.kube.decode import decode_policy
@@ -32,6 +32,7 @@ from virtualservice_operator.kube.errors import (
     printable,
 )
 from virtualservice_operator.kube.informer import (
+    SECOND_LOOK_SECONDS,
     UNHEARD,
     FreshLists,
     Pulse,
@@ -164,11 +165,7 @@ class PolicyStream:
     async def _list(self) -> dict[Key, int] | None:
         try:
             with self._fresh.listing():
-                self._sink.begin_list(Policy)
-                items, version = await list_objects(self._client, Policy)
-                self._is_listed = True
-                self._report_watch()
-                self._sink.replace_all(Policy, items, version)
+                items = await self._list_into_sink()
         except KubeError as error:
             self._is_listed = False
             self._is_missing = is_missing_kind(error)
@@ -178,8 +175,21 @@ class PolicyStream:
             self._pulse.up(Policy, is_up=False)
             await asyncio.sleep(asked_wait(error) or 0.0)
             return None
-        self._pulse.listed(Policy, "poll")
         return {item.key: item.version for item in items}
+
+    async def _list_into_sink(self) -> list[ClusterObject]:
+        """List until the sink takes it."""
+        cause = "poll"
+        while True:
+            self._sink.begin_list(Policy)
+            items, version = await list_objects(self._client, Policy)
+            self._pulse.listed(Policy, cause)
+            self._is_listed = True
+            self._report_watch()
+            if self._sink.replace_all(Policy, items, version):
+                return items
+            cause = "held"
+            await asyncio.sleep(SECOND_LOOK_SECONDS)
 
     def _is_overdue(self, listed: Mapping[Key, int]) -> bool:
         """Tell whether the list knows something that kopf has not delivered for ten seconds."""

@@ -28,6 +28,8 @@ PATHS: Final[Mapping[type[ClusterObject], str]] = {
 }
 _PAGE: Final = 500
 _SILENCE: Final = 75.0
+# Before a list that was not believed is asked for again.
+SECOND_LOOK_SECONDS: Final = 0.2
 # Seconds; a watch that ends sooner is refused by something on the way.
 _SHORTEST: Final = 0.5
 
@@ -38,8 +40,8 @@ class Sink(Protocol):
     def begin_list(self, kind: type[ClusterObject]) -> None:
         """Hear that a complete list is about to be asked for."""
 
-    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
-        """Take a complete list, which was true at `version`."""
+    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> bool:
+        """Take a complete list, which was true at `version`. False: it is not believed before a second one says the same."""
 
     def put(self, item: ClusterObject) -> None:
         """Take an object that was created or changed."""
@@ -55,7 +57,7 @@ class Pulse(Protocol):
     """Who hears how lists and watches do."""
 
     def listed(self, kind: type[ClusterObject], reason: str) -> None:
-        """Hear that a kind was listed in full, and why: start, resync, expired, trouble, takeover."""
+        """Hear that a kind was listed in full, and why: start, resync, expired, trouble, takeover, held."""
 
     def heard(self, kind: type[ClusterObject]) -> None:
         """Hear a sign of life: an answer, an event, a bookmark."""
@@ -216,14 +218,22 @@ class Informer:
 
     async def _list(self) -> None:
         with self._fresh.listing():
+            self._version = await self._list_into_sink()
+        self._cause = "resync"
+        self._list_due = (
+            asyncio.get_running_loop().time() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
+        )
+
+    async def _list_into_sink(self) -> int:
+        """List until the sink takes it, and return the version of that list."""
+        while True:
             self._sink.begin_list(self._kind)
-            items, self._version = await list_objects(self._client, self._kind)
+            items, version = await list_objects(self._client, self._kind)
             self._pulse.listed(self._kind, self._cause)
-            self._cause = "resync"
-            self._list_due = (
-                asyncio.get_running_loop().time() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
-            )
-            self._sink.replace_all(self._kind, items, self._version)
+            if self._sink.replace_all(self._kind, items, version):
+                return version
+            self._cause = "held"
+            await asyncio.sleep(SECOND_LOOK_SECONDS)
 
     def _hear_of_watch(self) -> None:
         self._sink.report(self._kind, None)
