@@ -92,9 +92,10 @@ async def run_ours(kubeconfig: str) -> None:
     class CountingStore(Store):
         def begin_list(self, kind: type[ClusterObject]) -> None: ...
 
-        def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
-            super().replace_all(kind, items, version)
+        def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> bool:
+            is_taken = super().replace_all(kind, items, version)
             listed.set()
+            return is_taken
 
         def put(self, item: ClusterObject) -> None:
             nonlocal seen

@@ -4,6 +4,7 @@ One writer, whatever happens to replicas, Lease and clocks; judged by the API se
 `make failover` runs the two takeovers twenty times each and prints how long they take.
 """
 
+import json
 import os
 import signal
 import time
@@ -18,7 +19,7 @@ import pytest
 from cluster.conftest import ACCOUNT, FLAGS
 from cluster.replicas import LEASE, NAMESPACE, SHORT, Changes, Judge, Replicas
 from cluster.trouble import Record, heals
-from cluster.world import World, eventually, get
+from cluster.world import World, eventually, get, steadily
 from controlplane.cutter import Cutter
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess, run_vso
@@ -347,7 +348,7 @@ def test_without_the_right_to_the_lease_a_replica_is_not_ready_and_says_which(
     operator.start()
     try:
         eventually("it says so", lambda: "Lease: waiting for the first look at it" in operator.get("/readyz"))
-        eventually("in the log", lambda: "cannot read or write Lease" in operator.log.read_text())
+        eventually("in the log", lambda: "cannot read Lease" in operator.log.read_text())
         assert "grant it: kubectl apply -k kustomize/base" in operator.log.read_text()
         assert operator.get("/healthz") == "ok\n"
         plane.kubectl("apply", "-k", str(ROOT / "kustomize/base"))
@@ -355,6 +356,30 @@ def test_without_the_right_to_the_lease_a_replica_is_not_ready_and_says_which(
         eventually("it leads", lambda: "virtualservice_operator_leader 1.0" in operator.get("/metrics"))
     finally:
         operator.close()
+
+
+def test_a_lease_that_can_be_read_and_not_written_makes_a_replica_unready(plane: ControlPlane, tmp_path: Path) -> None:
+    """For longer than the watch of the Lease may be silent, and for as long as nobody leads."""
+    role = "role.rbac.authorization.k8s.io/virtualservice-operator-leader"
+    path = "/rules/1/verbs"
+    plane.kubectl("patch", role, "-n", NAMESPACE, "--type=json", "-p", _replacing(path, "get", "watch"))
+    operator = OperatorProcess(plane.kubeconfig_for_service_account(*ACCOUNT), tmp_path / "operator", *FLAGS)
+    operator.start()
+    try:
+        eventually("it says so", lambda: "Lease (write): down for" in operator.get("/readyz"), 60)
+        steadily("it stays so", lambda: "Lease (write): down for" in operator.get("/readyz"), 50)
+        assert operator.log.read_text().count("cannot write Lease") == 1
+        assert "is over" not in operator.log.read_text()
+        plane.kubectl("patch", role, "-n", NAMESPACE, "--type=json", "-p", _replacing(path, "get", "watch", "update"))
+        operator.wait_ready()
+        eventually("it leads", lambda: "virtualservice_operator_leader 1.0" in operator.get("/metrics"))
+        assert "the trouble with writing it is over" in operator.log.read_text()
+    finally:
+        operator.close()
+
+
+def _replacing(path: str, *values: str) -> str:
+    return json.dumps([{"op": "replace", "path": path, "value": values}])
 
 
 def test_without_leader_election_there_is_no_lease(plane: ControlPlane, tmp_path: Path) -> None:

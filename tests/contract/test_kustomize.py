@@ -82,7 +82,11 @@ def test_the_ha_overlay_runs_three_replicas_that_leave_one_by_one() -> None:
     (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
     assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
     budget = yaml.safe_load((overlay / "disruption-budget.yaml").read_text())["spec"]
-    assert budget == {"maxUnavailable": 1, "selector": DEPLOYMENT["spec"]["selector"]}
+    assert budget == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": DEPLOYMENT["spec"]["selector"],
+    }
 
 
 def test_the_fence_knows_the_account_the_lease_and_itself_by_their_names() -> None:

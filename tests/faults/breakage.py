@@ -108,6 +108,17 @@ class Expired(Breakage):
 
 
 @dataclass(frozen=True, slots=True)
+class Emptied(Breakage):
+    """A list is answered as if there were nothing, at a version that the API server has reached."""
+
+    version: str
+
+    async def before(self) -> Answer | None:
+        found = {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": self.version}, "items": []}
+        return Answer(200, json.dumps(found).encode())
+
+
+@dataclass(frozen=True, slots=True)
 class Kill(Breakage):
     """The client dies: when the API server has done what it was asked, or before it has heard of it."""
 

@@ -8,6 +8,7 @@ What must hold whatever breaks, each as a function that returns what is wrong; n
     I5 truthful status Ready says so only of what is true
     I6 no zombie       the process lives, and readiness names what it does not hear of
     I7 blast radius    nobody else's objects or statuses change
+    I8 no mass loss    what one list lacks takes nothing away where it is much; test_watches counts the writes
 """
 
 from __future__ import annotations

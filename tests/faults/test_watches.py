@@ -8,12 +8,13 @@ import pytest
 from cluster.conftest import ACCOUNT
 from cluster.world import World, eventually, shop_with_alice
 from controlplane.server import ControlPlane
-from faults.breakage import Expired, Reset
+from faults.breakage import Emptied, Expired, Reset
 from faults.call import READS
 from faults.conftest import Start
 from faults.invariants import i6_alive
+from faults.oracle import PLANNED
 from faults.proxy import FaultProxy
-from faults.rig import Measured, Run, compare, extra_writes, run_story, settle
+from faults.rig import Measured, Run, at_rest, compare, extra_writes, run_story, settle
 from faults.rules import EventRule, Rule, Treatment
 from operator_process import OperatorProcess
 
@@ -76,6 +77,25 @@ def test_i1_an_open_watch_that_expires_is_followed_by_a_list(
     proxy.heal()
     measured.recoveries.append(settle(operator, shop))
     measured.check(i6_alive(operator))
+
+
+@pytest.mark.parametrize("resource", ["services", "virtualservices"])
+def test_i1_i3_i8_a_list_that_lacks_everything_takes_nothing_away(
+    resource: str, world: World, plane: ControlPlane, operator: OperatorProcess, proxy: FaultProxy, measured: Measured
+) -> None:
+    shop_with_alice(world, *(f"s{number}" for number in range(8)))
+    settle(operator, world)
+    proxy.forget()
+    version = plane.request("GET", "/api/v1/namespaces?limit=1")["metadata"]["resourceVersion"]
+    emptied = proxy.add(Rule(Emptied(version), frozenset({"list"}), frozenset({resource})))
+    proxy.expire(resource)
+    eventually("the empty list is met", lambda: emptied.hits)
+    eventually("it is asked for again", lambda: "they are kept until a second one" in operator.log.read_text())
+    world.delete_service("s0", "alice")
+    measured.recoveries.append(settle(operator, world))
+    _, writes = at_rest(proxy, world)
+    found = [write for write in writes if write.call.resource in PLANNED]
+    measured.check([] if len(found) == 1 else [f"I8: {found}"], i6_alive(operator))
 
 
 @pytest.mark.fault("F07")

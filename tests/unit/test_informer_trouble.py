@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from virtualservice_operator.core.objects import ClusterObject, Service
+from virtualservice_operator.core.objects import ClusterObject, Service, VirtualService
 from virtualservice_operator.kube.errors import ApiError, ConnectionLost, KubeError, NoAnswer
 from virtualservice_operator.kube.informer import Informer, Timing
 
 LOST = ConnectionLost("refused")
+MISSING = ApiError(404, "", "404 page not found")
 FORBIDDEN = ApiError(403, "Forbidden", "services is forbidden")
 
 
@@ -50,17 +51,41 @@ class Server:
 
 
 class Nowhere:
-    """A sink that forgets everything."""
+    """A sink that forgets everything, and takes what it is given but for as many first lists as it `doubts`."""
+
+    def __init__(self, doubts: int = 0) -> None:
+        self._doubts = doubts
 
     def begin_list(self, kind: type[ClusterObject]) -> None: ...
 
-    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None: ...
+    def replace_all(self, _kind: type[ClusterObject], _items: Iterable[ClusterObject], _version: int) -> bool:
+        self._doubts -= 1
+        return self._doubts < 0
 
     def put(self, item: ClusterObject) -> None: ...
 
     def drop(self, item: ClusterObject) -> None: ...
 
     def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None: ...
+
+
+class Heard:
+    """A pulse that remembers."""
+
+    def __init__(self) -> None:
+        self.lists: list[tuple[type[ClusterObject], str]] = []
+        self.ups: list[tuple[type[ClusterObject], str]] = []
+
+    def listed(self, kind: type[ClusterObject], reason: str) -> None:
+        self.lists.append((kind, reason))
+
+    def heard(self, kind: type[ClusterObject]) -> None: ...
+
+    def up(self, kind: type[ClusterObject], *, is_up: bool) -> None:
+        self.ups.append((kind, "up" if is_up else "down"))
+
+    def absent(self, kind: type[ClusterObject]) -> None:
+        self.ups.append((kind, "absent"))
 
 
 async def waits(monkeypatch: pytest.MonkeyPatch, script: Sequence[KubeError | None]) -> tuple[list[float], list[str]]:
@@ -130,3 +155,33 @@ async def test_a_wait_that_the_server_has_asked_for_is_not_ended() -> None:
     _, pending = await asyncio.wait({running}, timeout=0.2)
     assert pending == {running}
     running.cancel()
+
+
+async def follow(kind: type[ClusterObject], script: Sequence[KubeError | None]) -> Heard:
+    """Return what was heard of lists and watches; nothing is waited for."""
+    heard = Heard()
+    with pytest.raises(Enough):
+        await Informer(Server(script), kind, Nowhere(), Timing(first=0, most=0, refused=0), heard).run()
+    return heard
+
+
+async def test_a_list_after_a_silent_watch_is_counted_as_trouble() -> None:
+    heard = await follow(Service, [None, NoAnswer("silent"), None, None, NoAnswer("silent"), None])
+    assert [reason for _, reason in heard.lists] == ["start", "trouble", "trouble"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [(VirtualService, "absent"), (Service, "down")], ids=["Istio's", "a needed one"]
+)
+async def test_a_kind_that_is_missing_is_down_only_where_it_is_needed(kind: type[ClusterObject], said: str) -> None:
+    heard = await follow(kind, [MISSING, MISSING])
+    assert heard.ups == [(kind, said)] * 2
+
+
+async def test_a_list_that_is_not_believed_is_asked_for_again_before_anything_is_watched() -> None:
+    server, heard = Server([None, None, LOST]), Heard()
+    running = Informer(server, Service, Nowhere(doubts=1), Timing(first=0, most=0, refused=0), heard).run()
+    with pytest.raises(Enough):
+        await running
+    assert server.asked == ["list", "list", "watch"]
+    assert [reason for _, reason in heard.lists] == ["start", "held"]

@@ -132,3 +132,6 @@ def test_watches_show_their_age_whether_they_are_up_and_why_there_was_a_list() -
     assert read("lists_total", kind="Service", reason="start") == 1
     log.heard(Service)
     assert read("watch_age_seconds", kind="Service") == 0
+    log.absent(Service)
+    assert read("watch_up", kind="Service") is None
+    assert read("watch_age_seconds", kind="Service") is None

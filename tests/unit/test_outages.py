@@ -48,18 +48,18 @@ def test_what_comes_back_begins_anew() -> None:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (ConnectionLost("no answer in time"), "cannot read or write Lease ops/leader: no answer in time"),
+        (ConnectionLost("no answer in time"), "cannot write Lease ops/leader: no answer in time"),
         (
             ApiError(403, "Forbidden", "no"),
             (
-                "cannot read or write Lease ops/leader: 403 Forbidden: no; grant it: kubectl apply -k kustomize/base, or, where "
+                "cannot write Lease ops/leader: 403 Forbidden: no; grant it: kubectl apply -k kustomize/base, or, where "
                 "only one process runs, give --no-leader-election"
             ),
         ),
         (
             ApiError(404, "NotFound", "no namespace"),
             (
-                "cannot read or write Lease ops/leader: 404 NotFound: no namespace; create namespace ops, or name another with "
+                "cannot write Lease ops/leader: 404 NotFound: no namespace; create namespace ops, or name another with "
                 "--namespace, or, where only one process runs, give --no-leader-election"
             ),
         ),
@@ -73,13 +73,26 @@ def test_trouble_with_the_lease_is_said_once_with_its_remedy(
     clock = Clock()
     outages = Outages(clock)
     trouble = LeaseTrouble(ELECTION, outages)
-    trouble.report(error)
+    trouble.report("write", error)
     clock.now = 30
-    trouble.report(error)
-    assert outages.lasting == [f"Lease: down for 30 s: {text}"]
-    trouble.report(None)
-    trouble.report(None)
+    trouble.report("write", error)
+    assert outages.lasting == [f"Lease (write): down for 30 s: {text}"]
+    trouble.report("write", None)
+    trouble.report("write", None)
     assert [record.getMessage() for record in caplog.records] == [
         text,
-        "Lease ops/leader: can be read and written again",
+        "Lease ops/leader: the trouble with writing it is over",
     ]
+
+
+def test_a_lease_that_can_be_read_is_not_one_that_can_be_written(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    outages = Outages(clock)
+    trouble = LeaseTrouble(ELECTION, outages)
+    trouble.report("write", ApiError(403, "Forbidden", "no"))
+    clock.now = 31
+    trouble.report("read", None)
+    (line,) = outages.lasting
+    assert line.startswith("Lease (write): down for 31 s: cannot write Lease ops/leader: 403")
+    assert len(caplog.records) == 1

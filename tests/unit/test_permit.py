@@ -1,7 +1,7 @@
 """A write is begun while the Lease is ours, and broken off before another may take it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -12,7 +12,7 @@ from virtualservice_operator.core.objects import Key
 from virtualservice_operator.kube import lease
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
-from virtualservice_operator.kube.errors import ApiError, NotLeader, Reaction, classify
+from virtualservice_operator.kube.errors import ApiError, KubeError, NotLeader, Reaction, classify
 from virtualservice_operator.kube.lease_object import Sight
 
 STOLEN = LeaseRecord("b", 15, 9, "t0", "t1")
@@ -32,11 +32,9 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return
 
 
-def elector() -> lease.Elector:
+def elector(report: Callable[[lease.Access, KubeError | None], None] = lambda *_: None) -> lease.Elector:
     """Return one that took the Lease at 0."""
-    found = lease.Elector(
-        KubeClient(Source()), lease.Election(Key("ops", "leader"), "a", LeaseTiming()), lambda _error: None
-    )
+    found = lease.Elector(KubeClient(Source()), lease.Election(Key("ops", "leader"), "a", LeaseTiming()), report)
     renew(found)
     return found
 
@@ -190,8 +188,8 @@ def test_who_was_asked_to_wait_looks_again_before_it_takes_the_lease() -> None:
         vars(found)["_lease"] = stored
         found._take(7, taken)
         await asyncio.sleep(14)
-        found._fail(ApiError(429, "", "too many requests", retry_after=30))
-        found._fail(ApiError(500, "", "another trouble, which asks for nothing"))
+        found._fail("write", ApiError(429, "", "too many requests", retry_after=30))
+        found._fail("write", ApiError(500, "", "another trouble, which asks for nothing"))
         campaign = asyncio.create_task(found._campaign())
         for second in range(20):
             await asyncio.sleep(2)
@@ -201,5 +199,26 @@ def test_who_was_asked_to_wait_looks_again_before_it_takes_the_lease() -> None:
         await asyncio.sleep(16)
         assert stored.holder == "a", "it has not been renewed for its duration"
         campaign.cancel()
+
+    in_fake_time(test)
+
+
+def test_trouble_with_writing_the_lease_is_not_over_when_it_was_read_but_when_another_writes_it() -> None:
+    async def test() -> None:
+        heard: list[tuple[str, bool]] = []
+        found = elector(lambda access, error: heard.append((access, error is None)))
+        own = found._candidate.seen
+        assert own is not None
+        stored = Stored(700, own)
+        vars(found)["_lease"] = stored
+        found._fail("write", ApiError(403, "Forbidden", "no"))
+        await found._look()
+        assert heard == [("write", False), ("read", True)]
+        stored.sight = Sight(701, STOLEN)
+        await found._look()
+        assert heard[2:] == [("write", True), ("read", True)]
+        found._fail("write", ApiError(403, "Forbidden", "no"))
+        await found._look()
+        assert heard[4:] == [("write", False), ("read", True)], "another has not renewed it since"
 
     in_fake_time(test)

@@ -1,5 +1,6 @@
 """What is known of the cluster, whatever the order in which its three sources speak."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -148,3 +149,70 @@ def test_a_list_from_before_our_own_write_changes_nothing(store: Store) -> None:
     found = store.snapshot.virtual_service(OURS)
     assert found is not None
     assert found.version == 21
+
+
+def services(*numbers: int) -> list[Service]:
+    return [replace(service(f"shop/s{number}"), version=11) for number in numbers]
+
+
+def known(store: Store) -> int:
+    return sum(1 for _ in store.snapshot.all_of(Service))
+
+
+def test_what_a_list_lacks_is_kept_where_it_is_much_until_a_second_list_says_the_same(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert store.replace_all(Service, services(*range(10)), 20)
+    assert not store.replace_all(Service, services(0, 1), 30)
+    assert known(store) == 10
+    assert store.replace_all(Service, services(0, 1), 31)
+    assert known(store) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "Service: a list lacks 8 of the 10 that are known; they are kept until a second one says the same",
+        "Service: of the 8 that a list lacked, a second one lacks 8: those are gone",
+    ]
+
+
+def test_what_a_second_list_has_again_was_never_gone(store: Store) -> None:
+    store.replace_all(Service, services(*range(10)), 20)
+    assert not store.replace_all(Service, (), 30)
+    assert store.replace_all(Service, services(*range(9)), 31)
+    assert known(store) == 9
+
+
+def test_a_second_list_that_lacks_others_is_not_believed_either(store: Store) -> None:
+    store.replace_all(Service, services(*range(20)), 20)
+    assert not store.replace_all(Service, services(*range(10)), 30)
+    assert not store.replace_all(Service, services(*range(10, 20)), 31)
+    assert known(store) == 20
+    assert store.replace_all(Service, services(*range(10, 20)), 32)
+
+
+@pytest.mark.parametrize(("before", "after"), [(6, 1), (100, 80)], ids=["five", "a fifth"])
+def test_so_many_may_be_missing_from_one_list(store: Store, before: int, after: int) -> None:
+    store.replace_all(Service, services(*range(before)), 20)
+    assert store.replace_all(Service, services(*range(after)), 30)
+    assert known(store) == after
+    assert store.replace_all(Service, services(*range(before)), 40)
+    assert not store.replace_all(Service, services(*range(after - 1)), 50)
+
+
+def test_a_restored_etcd_that_lacks_much_is_believed_at_the_second_list(store: Store) -> None:
+    store.replace_all(Service, services(*range(10)), 4000)
+    for is_taken in (False, True):
+        store.begin_list(Service)
+        assert store.replace_all(Service, services(0), 3001) is is_taken
+    assert known(store) == 1
+
+
+def test_policies_that_are_known_to_be_deleted_are_not_missed(touched: set[Key]) -> None:
+    async def test() -> None:
+        store = Store(SETTINGS, touched.add, lambda _: None, policy_delete_grace=5)
+        policies = [replace(policy(f"shop/p{number}"), version=11) for number in range(10)]
+        store.replace_all(Policy, policies, 20)
+        for item in policies:
+            store.drop(replace(item, version=21))
+        assert store.replace_all(Policy, (), 30)
+
+    asyncio.run(test())

@@ -2,17 +2,18 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
 from virtualservice_operator.kube.errors import ApiError, KubeError
-from virtualservice_operator.kube.lease import Election
+from virtualservice_operator.kube.lease import Access, Election
 
 logger = logging.getLogger(__name__)
 
 # A watch that is down for a moment is everyday life; one that is down for this long means that we act on old news.
 LASTING_SECONDS: Final = 30.0
+_DOING: Final[Mapping[Access, str]] = {"read": "reading", "write": "writing"}
 
 
 class Outages:
@@ -46,28 +47,30 @@ class Outages:
 
 
 class LeaseTrouble:
-    """Hears how the elector fares, and says once what is new about it."""
+    """Hears how the elector fares, and says once what is new about it. Who can read the Lease may not be able to write it."""
 
     def __init__(self, election: Election, outages: Outages) -> None:
         self._lease = election.lease
         self._outages = outages
-        self._text: str | None = None
+        self._texts: dict[Access, str] = {}
 
-    def report(self, error: KubeError | None) -> None:
-        """Hear of trouble with the Lease, or that there is none (any more)."""
-        text = None if error is None else self._describe(error)
-        self._outages.report("Lease", text)
-        if text is None and self._text is not None:
-            logger.info("Lease %s: can be read and written again", self._lease)
-        elif text is not None and text != self._text:
-            logger.warning(text)
-        self._text = text
+    def report(self, access: Access, error: KubeError | None) -> None:
+        """Hear of trouble with reading or writing the Lease, or that there is none (any more)."""
+        text = None if error is None else self._describe(access, error)
+        self._outages.report(f"Lease ({access})", text)
+        before = self._texts.pop(access, None)
+        if text is not None:
+            self._texts[access] = text
+            if text != before:
+                logger.warning(text)
+        elif before is not None:
+            logger.info("Lease %s: the trouble with %s it is over", self._lease, _DOING[access])
 
-    def _describe(self, error: KubeError) -> str:
+    def _describe(self, access: Access, error: KubeError) -> str:
         remedy = ""
         if isinstance(error, ApiError) and error.status == HTTPStatus.FORBIDDEN:
             remedy = "; grant it: kubectl apply -k kustomize/base"
         elif isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND:
             remedy = f"; create namespace {self._lease.namespace}, or name another with --namespace"
         alone = ", or, where only one process runs, give --no-leader-election" if remedy else ""
-        return f"cannot read or write Lease {self._lease}: {error}{remedy}{alone}"
+        return f"cannot {access} Lease {self._lease}: {error}{remedy}{alone}"

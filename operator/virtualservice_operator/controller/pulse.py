@@ -40,6 +40,11 @@ class WatchLog:
         else:
             self._heard.setdefault(_name(kind), self._clock())
 
+    def absent(self, kind: type[ClusterObject]) -> None:
+        """Forget a kind that is not installed and need not be: it is neither up nor down, and nothing is to be heard of it."""
+        self._up.pop(_name(kind), None)
+        self._heard.pop(_name(kind), None)
+
 
 def _name(kind: type[ClusterObject]) -> str:
     return "RoutingPolicy" if kind is Policy else kind.__name__

@@ -14,12 +14,13 @@ from http import HTTPStatus
 from typing import Final
 
 from virtualservice_operator.controller.outages import Outages
+from virtualservice_operator.controller.second_look import SecondLook
 from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.core.resolution import PlanSettings, Verdict, depends_on_namespace
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.touch import matters, touched_keys
 from virtualservice_operator.kube.errors import KubeError
-from virtualservice_operator.kube.informer import is_missing_kind
+from virtualservice_operator.kube.informer import is_missing_kind, is_unneeded
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Store:
         self._dropped: dict[tuple[type[ClusterObject], Key], int] = {}
         self._seen: dict[type[ClusterObject], int] = {}
         self._floor: dict[type[ClusterObject], int] = {}
+        self._second_look = SecondLook()
         self._ready = asyncio.Event()
 
     @property
@@ -155,21 +157,29 @@ class Store:
         if isinstance(known, VirtualService) and known.uid == item.uid:
             self.snapshot.remove(VirtualService, item.key)
 
-    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
+    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> bool:
         """
         Take a complete list: what it lacks is gone, unless it is newer than the list.
+
+        False: it lacks so much that a second one has to say the same; nothing of it was taken.
 
         A list older than what was known when it began, or with an object older than the list should have it, means that
         etcd was restored: then the list is right.
         """
         listed = {item.key: item for item in items}
         restored = version < self._floor.get(kind, 0) or any(self._is_older(item, version) for item in listed.values())
+        vanished = {
+            known.key: known
+            for known in self.snapshot.all_of(kind)
+            if known.key not in listed and (restored or known.version <= version)
+        }
+        if not self._believes(kind, vanished):
+            return False
         self._seen[kind] = version if restored else max(version, self._seen.get(kind, 0))
         self._dropped = {place: at for place, at in self._dropped.items() if place[0] is not kind}
-        for known in list(self.snapshot.all_of(kind)):
-            if known.key not in listed and (restored or known.version <= version):
-                self._dropped[kind, known.key] = version
-                self._vanish(known)
+        for known in vanished.values():
+            self._dropped[kind, known.key] = version
+            self._vanish(known)
         for item in listed.values():
             if restored:
                 self._change(self._known(item), item)
@@ -178,18 +188,27 @@ class Store:
         if kind is VirtualService:
             self._deleted.clear()
         self._finish_list(kind, missing=False)
+        return True
+
+    def _believes(self, kind: type[ClusterObject], vanished: Mapping[Key, ClusterObject]) -> bool:
+        """Tell whether what a list lacks is gone. The first list has nothing to be compared with."""
+        if kind not in self._synced:
+            return True
+        # Of a policy in its grace it is known that it was deleted.
+        missing = {key for key, known in vanished.items() if not (isinstance(known, Policy) and known.departing)}
+        return self._second_look.believes(kind, missing, sum(1 for _ in self.snapshot.all_of(kind)))
 
     def report(self, kind: type[ClusterObject], trouble: KubeError | None) -> None:
         """Log what changes about a kind's lists and watches, once."""
         text = None if trouble is None else _describe(kind, trouble)
-        is_needed = not (kind is VirtualService and trouble is not None and is_missing_kind(trouble))
-        self._outages.report(kind.__name__, text if is_needed else None)
+        is_absent = trouble is not None and is_unneeded(kind, trouble)
+        self._outages.report(kind.__name__, None if is_absent else text)
         if self._troubles.get(kind) == text:
             return
         if text is not None and trouble is not None:
             self._troubles[kind] = text
             logger.warning(text)
-            if kind is VirtualService and is_missing_kind(trouble):
+            if is_absent:
                 self._take_missing_istio()
         else:
             del self._troubles[kind]

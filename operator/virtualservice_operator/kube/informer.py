@@ -28,6 +28,8 @@ PATHS: Final[Mapping[type[ClusterObject], str]] = {
 }
 _PAGE: Final = 500
 _SILENCE: Final = 75.0
+# Before a list that was not believed is asked for again.
+SECOND_LOOK_SECONDS: Final = 0.2
 # Seconds; a watch that ends sooner is refused by something on the way.
 _SHORTEST: Final = 0.5
 
@@ -38,8 +40,8 @@ class Sink(Protocol):
     def begin_list(self, kind: type[ClusterObject]) -> None:
         """Hear that a complete list is about to be asked for."""
 
-    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> None:
-        """Take a complete list, which was true at `version`."""
+    def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> bool:
+        """Take a complete list, which was true at `version`. False: it is not believed before a second one says the same."""
 
     def put(self, item: ClusterObject) -> None:
         """Take an object that was created or changed."""
@@ -55,13 +57,16 @@ class Pulse(Protocol):
     """Who hears how lists and watches do."""
 
     def listed(self, kind: type[ClusterObject], reason: str) -> None:
-        """Hear that a kind was listed in full, and why: start, resync, expired, trouble, takeover."""
+        """Hear that a kind was listed in full, and why: start, resync, expired, trouble, takeover, held."""
 
     def heard(self, kind: type[ClusterObject]) -> None:
         """Hear a sign of life: an answer, an event, a bookmark."""
 
     def up(self, kind: type[ClusterObject], *, is_up: bool) -> None:
         """Hear whether a kind can be listed and watched."""
+
+    def absent(self, kind: type[ClusterObject]) -> None:
+        """Hear that a kind is not installed, and need not be."""
 
 
 class _Unheard:
@@ -72,6 +77,8 @@ class _Unheard:
     def heard(self, kind: type[ClusterObject]) -> None: ...
 
     def up(self, kind: type[ClusterObject], *, is_up: bool) -> None: ...
+
+    def absent(self, kind: type[ClusterObject]) -> None: ...
 
 
 UNHEARD: Final = _Unheard()
@@ -211,14 +218,22 @@ class Informer:
 
     async def _list(self) -> None:
         with self._fresh.listing():
+            self._version = await self._list_into_sink()
+        self._cause = "resync"
+        self._list_due = (
+            asyncio.get_running_loop().time() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
+        )
+
+    async def _list_into_sink(self) -> int:
+        """List until the sink takes it, and return the version of that list."""
+        while True:
             self._sink.begin_list(self._kind)
-            items, self._version = await list_objects(self._client, self._kind)
+            items, version = await list_objects(self._client, self._kind)
             self._pulse.listed(self._kind, self._cause)
-            self._cause = "resync"
-            self._list_due = (
-                asyncio.get_running_loop().time() + self._timing.resync * random.uniform(0.8, 1.0)  # noqa: S311 - only spreads load
-            )
-            self._sink.replace_all(self._kind, items, self._version)
+            if self._sink.replace_all(self._kind, items, version):
+                return version
+            self._cause = "held"
+            await asyncio.sleep(SECOND_LOOK_SECONDS)
 
     def _hear_of_watch(self) -> None:
         self._sink.report(self._kind, None)
@@ -242,13 +257,17 @@ class Informer:
 
     async def _wait_out(self, error: KubeError) -> None:
         self._sink.report(self._kind, error)
-        self._pulse.up(self._kind, is_up=False)
+        if is_unneeded(self._kind, error):
+            self._pulse.absent(self._kind)
+        else:
+            self._pulse.up(self._kind, is_up=False)
         is_lost = isinstance(error, ConnectionLost)
         if is_lost is not self._was_lost:
             # It answers again, if only with an error: right after its start a server knows nobody's rights yet.
             self._was_lost, self._failures = is_lost, 0
         if isinstance(error, NoAnswer):
-            self._version = None  # bookmarks come every minute: perhaps the server has never reached our version
+            # Bookmarks come every minute: perhaps the server has never reached our version.
+            self._version, self._cause = None, "trouble"
         most = self._timing.refused if is_lost or is_missing_kind(error) else self._timing.most
         delay = min(self._timing.first * 2**self._failures, most)
         self._failures = min(self._failures + 1, 10)
@@ -274,3 +293,8 @@ def _is_expired(error: KubeError) -> bool:
 def is_missing_kind(error: KubeError) -> bool:
     """Tell whether the server does not know a kind: its CRD is not installed. The answer is plain text then."""
     return isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND and not error.reason
+
+
+def is_unneeded(kind: type[ClusterObject], error: KubeError) -> bool:
+    """Tell whether an error says no more than that Istio is not installed, which is no outage of ours."""
+    return kind is VirtualService and is_missing_kind(error)

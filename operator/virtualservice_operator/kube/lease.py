@@ -16,7 +16,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Literal
 
 from virtualservice_operator.core.lease import Candidate, LeaseRecord, LeaseTiming, Term
 from virtualservice_operator.core.objects import Key
@@ -27,6 +27,8 @@ from virtualservice_operator.kube.lease_object import LeaseObject, Sight
 logger = logging.getLogger(__name__)
 
 _RELEASE_SECONDS: Final = 1.0
+
+Access = Literal["read", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,14 @@ def clock() -> float:
 
 class Elector:
     """
-    Holds the Lease whenever it can be had. `report` hears of trouble with it, and of its end.
+    Holds the Lease whenever it can be had. `report` hears of trouble with reading or writing it, and of its end.
 
     `client` is a client of its own: the Lease is written also while nothing else may be.
     """
 
-    def __init__(self, client: KubeClient, election: Election, report: Callable[[KubeError | None], None]) -> None:
+    def __init__(
+        self, client: KubeClient, election: Election, report: Callable[[Access, KubeError | None], None]
+    ) -> None:
         self._lease = LeaseObject(client, election.lease)
         self._election = election
         self._report = report
@@ -98,12 +102,14 @@ class Elector:
 
     async def look_once(self) -> None:
         """Look, and take the Lease if it is free: then everything that is listed from now on is new enough."""
+        doing: Access = "read"
         try:
             await self._look()
             if self._candidate.next_try() <= clock():
+                doing = "write"
                 await self._write()
         except KubeError as error:
-            self._fail(error)
+            self._fail(doing, error)
 
     async def run(self, wait_fit: Callable[[], Awaitable[None]]) -> None:
         """Follow the Lease, and take and renew it, until cancelled. Who does not hold it yet waits to be fit to lead."""
@@ -156,7 +162,7 @@ class Elector:
                     async for sight in sights:
                         self._see(sight)
             except KubeError as error:
-                self._fail(error)
+                self._fail("read", error)
                 await asyncio.sleep(self._election.timing.retry)
 
     async def _look(self) -> None:
@@ -169,7 +175,7 @@ class Elector:
             self._take(*sight)
         else:
             self._see(sight)
-        self._report(None)
+        self._report("read", None)
 
     def _see(self, sight: Sight) -> None:
         """Take the Lease as it was seen, unless that is older than what is known."""
@@ -178,7 +184,10 @@ class Elector:
 
     def _take(self, version: int | None, record: LeaseRecord | None) -> None:
         self._version = version
+        before = self._candidate.seen
         self._change(self._candidate.observe(record, clock()))
+        if self.term is None and record is not None and record.holder and record != before:
+            self._report("write", None)  # another writes it now, so that we need not
 
     async def _campaign(self) -> None:
         """Write the Lease whenever it is time to."""
@@ -191,11 +200,11 @@ class Elector:
             try:
                 await self._write()
             except KubeError as error:
-                self._fail(error)
+                self._fail("write", error)
 
-    def _fail(self, error: KubeError) -> None:
+    def _fail(self, doing: Access, error: KubeError) -> None:
         self._quiet_until = max(self._quiet_until, clock() + (asked_wait(error) or 0.0))
-        self._report(error)
+        self._report(doing, error)
 
     async def _be_quiet(self) -> None:
         """Wait for as long as the API server has asked us to, be the Lease lost by that: it has more than enough to do."""
@@ -216,7 +225,7 @@ class Elector:
 
     async def _send(self, record: LeaseRecord) -> None:
         self._see(await self._lease.write(record, self._version))
-        self._report(None)
+        self._report("write", None)
 
     def _change(self, candidate: Candidate) -> None:
         """Take a new state; writes that are under way may go on for as long as it allows."""

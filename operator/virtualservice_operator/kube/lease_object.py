@@ -12,8 +12,9 @@ from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import ApiError
 
 _API_VERSION: Final = "coordination.k8s.io/v1"
-# Seconds without a byte after which a watch counts as lost; while somebody leads there is one every two.
-_SILENCE: Final = 30.0
+# Seconds without a byte after which a watch counts as lost. A renewal comes every two while somebody leads; else only the
+# bookmark of each minute does. A standby that misses renewals looks before it takes the Lease.
+_SILENCE: Final = 75.0
 _WATCH_SECONDS: Final = "300"
 
 

@@ -47,7 +47,6 @@ CASES = [
     Case("NoLeader", {f"{P}_leader": "1x10 stale"}, "6m30s", "8m"),
     Case("TwoLeaders", {f'{P}_leader{{instance="b"}}': "0x10 1x110"}, "6m", "7m"),
     Case("WatchDown", {f'{P}_watch_up{{kind="Service"}}': "1x10 0x110"}, "6m", "7m"),
-    Case("WatchSilent", {f'{P}_watch_age_seconds{{kind="Service"}}': "60x10 60+30x110"}, "6m", "10m"),
     Case("PolicyNotReady", {f"{P}_policy_ready{POLICY}": "1x10 0x110"}, "20m", "21m"),
     Case("PolicyConflicted", {f"{P}_policy_conflicted{POLICY}": "1x240"}, "59m", "61m"),
     Case("WritesHeldBack", {f'{P}_circuit_state{{{CREATE},namespace="shop"}}': "_x10 2x110"}, "9m", "11m"),
@@ -63,6 +62,8 @@ CASES = [
         "12m",
     ),
     Case("ListsAgain", {f'{P}_lists_total{{kind="Service",reason="expired"}}': "0x10 0+1x110"}, "6m", "9m"),
+    # Every watch falls silent, and is noticed after 75 s.
+    Case("ListsAgain", {f'{P}_lists_total{{kind="Service",reason="trouble"}}': "0x10 0+0.4x110"}, "9m", "14m"),
 ]
 
 
