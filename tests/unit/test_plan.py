@@ -365,6 +365,27 @@ def test_a_foreign_virtual_service_takes_a_frozen_one_that_no_other_policy_wants
     assert [str(change.action) for change in found.changes] == ["delete"]
 
 
+TYPO = [{"type": "Header", "name": "x-developer", "value": "{{ Developer }}"}]
+
+
+@pytest.mark.parametrize("held", [{"mode": "Suspended"}, {"matches": TYPO}], ids=["suspended", "not accepted"])
+def test_what_keep_wrote_beside_a_foreign_one_stays_while_its_policy_is_held(held: dict[str, Any]) -> None:
+    keeping = policy("shop/defaults", {"foreignVirtualServices": "Keep", **held})
+    found = plan(given(managed(OURS), virtual_service("shop/theirs", "reviews"), defaults=keeping))
+    assert found.changes == ()
+    assert stands(found)[0] == "Frozen"
+
+
+def test_of_a_held_policy_and_one_in_force_the_first_that_says_so_decides_whether_the_service_is_left_to_others() -> (
+    None
+):
+    held = policy("shop/defaults", {"foreignVirtualServices": "Keep", "mode": "Suspended", "priority": 1})
+    for priority, expected in ((0, []), (2, ["delete"])):
+        second = policy("shop/second", {"foreignVirtualServices": "Yield", "developers": [], "priority": priority})
+        found = plan(given(managed(OURS), second, virtual_service("shop/theirs", "reviews"), defaults=held))
+        assert [str(change.action) for change in found.changes] == expected
+
+
 # ---- refused
 
 

@@ -156,8 +156,8 @@ def _claimed_by_others(
     conflict = name_conflict(key, observed)
     if conflict is not None:
         return _everywhere(key, policies, ServiceState.FAILED, conflict)
-    # A policy that is not in force has no say: without any other, the default holds.
-    blocks = resolve_blocks([policy for policy in policies if not policy.freezes])
+    # Whose VirtualService stays as it is has a say too, or a typo would hand the Service over.
+    blocks = resolve_blocks(in_precedence(policy for policy in policies if policy.policy.spec is not None))
     taken = None if blocks.keeps else host_taken(snapshot, key)
     return _skipped(key, observed, policies, taken) if taken is not None else None
 
