@@ -248,6 +248,32 @@ def test_of_several_claims_the_first_ranked_is_named() -> None:
     assert "VirtualService other/old" in entry(cluster).message
 
 
+KEEPING = policy("shop/defaults", {"developers": developers("alice"), "foreignVirtualServices": "Keep"}, uid="u1")
+
+
+@pytest.mark.parametrize(
+    ("created", "scopes", "expected"),
+    [
+        pytest.param(OLD, [], ("Failed", "ranks first"), id="older"),
+        pytest.param(YOUNG, [], ("Programmed", "is younger, so Istio ignores it"), id="younger"),
+        pytest.param(YOUNG, ["."], ("Failed", "ranks first"), id="younger and private"),
+    ],
+)
+def test_who_keeps_is_never_told_to_make_one_of_the_same_namespace_private(
+    created: str, scopes: list[str], expected: tuple[str, str]
+) -> None:
+    cluster = done(given(defaults=KEEPING))
+    spec = {"exportTo": scopes} if scopes else {}
+    cluster.put(virtual_service("shop/theirs", HOST, spec=spec, creationTimestamp=created))
+    found = entry(cluster)
+    state, rank = expected
+    assert found.state == state
+    assert found.message == (
+        f"VirtualService shop/theirs claims {HOST} too and {rank}; "
+        "delete it, or leave the Service to it with foreignVirtualServices: Yield"
+    )
+
+
 # ---- who sees both
 
 

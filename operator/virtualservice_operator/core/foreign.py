@@ -84,10 +84,14 @@ def find_rival(snapshot: Snapshot, key: Key, observed: VirtualService | None, bl
 
 
 def host_conflict(rival: Rival, snapshot: Snapshot, key: Key) -> Finding:
-    """Return the finding for a rival."""
+    """Return the finding for a rival; to make one private to the Service's own namespace would put it first."""
     host = names.service_fqdn(key.name, key.namespace, snapshot.settings.cluster_domain)
+    elsewhere = rival.claim.key.namespace != key.namespace
+    remedy = (
+        "take the host out of it or give it exportTo: ['.']"
+        if elsewhere
+        else "delete it, or leave the Service to it with foreignVirtualServices: Yield"
+    )
     return Finding(
-        Reason.HOST_CONFLICT,
-        f"VirtualService {rival.claim.key} claims {host} too and {rival.rank}; take the host out of it or give it "
-        "exportTo: ['.']",
+        Reason.HOST_CONFLICT, f"VirtualService {rival.claim.key} claims {host} too and {rival.rank}; {remedy}"
     )
