@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from builders import namespace, policy, service, virtual_service
-from virtualservice_operator.core.objects import ClusterObject
+from virtualservice_operator.core.objects import ClusterObject, Policy
 
 POLICY_NAMESPACES = ("shop", "pay")
 DEVELOPER_NAMESPACES = ("alice", "bob", "team")
@@ -59,6 +59,16 @@ _spec = st.fixed_dictionaries(
         "foreignVirtualServices": st.sampled_from(["Yield", "Keep"]),
     },
 )
+_placeholders = st.sampled_from(
+    [
+        *[None] * 6,
+        {"mode": "ExternalName"},
+        {"mode": "NoEndpoints"},
+        {"mode": "Alias"},
+        {"mode": "Alias", "createFor": "AllServices"},
+    ]
+)
+_modes = st.sampled_from([*["Enforce"] * 8, "Observe", "Suspended"])
 
 
 @st.composite
@@ -85,8 +95,20 @@ def namespaces(draw: st.DrawFn, name: str) -> ClusterObject:
 
 @st.composite
 def policies(draw: st.DrawFn, place: str) -> ClusterObject:
-    """Return a policy, sometimes one that is not accepted."""
-    return policy(place, draw(_spec))
+    """Return a policy, sometimes one that is not accepted, or not in force."""
+    spec = {**draw(_spec), "mode": draw(_modes)}
+    if (placeholder := draw(_placeholders)) is not None:
+        spec["placeholder"] = placeholder
+    return policy(place, spec)
+
+
+@st.composite
+def held_policies(draw: st.DrawFn, known: Policy) -> Policy:
+    """Return a policy with an edit that holds it: suspended, or not accepted any more."""
+    assert known.spec is not None
+    spec = known.spec.model_dump(by_alias=True, exclude_none=True, mode="json")
+    edit: dict[str, Any] = draw(st.sampled_from([{"mode": "Suspended"}, {"matches": _bad_matches}]))
+    return policy(str(known.key), {**spec, **edit}, generation=2)
 
 
 @st.composite

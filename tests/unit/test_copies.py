@@ -219,6 +219,18 @@ def test_where_the_other_has_a_copy_by_annotation_the_namesake_is_free() -> None
     assert taken(contested(service("market/reviews"), copy_of("market/reviews", "alice/theirs"))) == "alice/reviews"
 
 
+def test_where_the_copy_by_annotation_of_the_other_is_never_a_copy_the_namesake_is_ambiguous_for_both() -> None:
+    annotations = {
+        "virtualservice-operator.dev/copy-of": "market/reviews",
+        "virtualservice-operator.dev/ignore": "true",
+    }
+    cluster = contested(REVIEWS, service("market/reviews"), service("alice/theirs", annotations=annotations))
+    assert taken(cluster) is None
+    assert [reason for reason, _ in said(cluster)] == ["AmbiguousCopy"]
+    theirs = choose_copy(cluster, service("market/reviews"), resolved(cluster, "market/defaults").developers[0])
+    assert [finding.reason for finding in theirs.findings] == ["AmbiguousCopy"]
+
+
 def test_an_annotation_decides_for_the_annotated() -> None:
     cluster = given(
         copy_of("shop/reviews", "alice/reviews"),

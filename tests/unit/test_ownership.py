@@ -4,7 +4,17 @@ import pytest
 
 from builders import as_stored, key, managed, policy, virtual_service
 from virtualservice_operator.core.objects import Key, VirtualService
-from virtualservice_operator.core.ownership import assigned_key, claimed_keys, differs, digest, is_private, stamp
+from virtualservice_operator.core.ownership import (
+    assigned_key,
+    claimed_keys,
+    clients,
+    differs,
+    digest,
+    is_private,
+    outranks,
+    share_clients,
+    stamp,
+)
 
 DOMAIN = "cluster.local"
 FIRST = policy("shop/first", uid="u1")
@@ -88,6 +98,54 @@ def test_only_what_is_bound_to_the_mesh_claims(gateways: list[str], *, claims: b
 )
 def test_private_is_what_only_its_own_namespace_sees(scopes: list[str], *, expected: bool) -> None:
     assert is_private(virtual_service("shop/theirs", spec={"exportTo": scopes})) is expected
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "expected"),
+    [
+        pytest.param([], [], True, id="both the mesh's default"),
+        pytest.param(["*"], ["."], True, id="theirs all"),
+        pytest.param(["market"], ["*"], True, id="ours all"),
+        pytest.param(["market"], ["."], False, id="two namespaces"),
+        pytest.param(["market", "shop"], ["."], True, id="ours by its name"),
+        pytest.param(["."], ["alice", "other"], True, id="theirs by its name"),
+        pytest.param(["."], ["."], False, id="each private"),
+        pytest.param(["~"], [], False, id="theirs nobody"),
+    ],
+)
+def test_two_share_clients_where_a_namespace_sees_both(theirs: list[str], ours: list[str], *, expected: bool) -> None:
+    assert share_clients(clients("other", theirs), clients("shop", ours)) is expected
+    assert share_clients(clients("shop", ours), clients("other", theirs)) is expected
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "expected"),
+    [
+        pytest.param([], [], ("older", ""), id="both public: by age"),
+        pytest.param(["market"], [], ("older", "younger"), id="theirs by name"),
+        pytest.param([], ["market"], ("", ""), id="ours by name"),
+        pytest.param([], ["."], ("", ""), id="ours private"),
+        pytest.param(["market"], ["market"], ("older", ""), id="both by one name: by age"),
+        pytest.param(["shop"], [".", "market"], ("", ""), id="theirs by the name of ours, where ours is private"),
+        pytest.param([".", "shop"], ["other"], ("older", "younger"), id="ours by the name of theirs"),
+        pytest.param(["shop", "market"], [".", "market"], ("older", ""), id="for one client it is enough"),
+    ],
+)
+def test_istio_takes_what_is_private_then_what_is_exported_by_name_then_by_age(
+    theirs: list[str], ours: list[str], expected: tuple[str, str]
+) -> None:
+    found = tuple(
+        age
+        if outranks(
+            virtual_service("other/theirs", spec={"exportTo": theirs}, creationTimestamp=f"{year}-01-01T00:00:00Z"),
+            "shop",
+            clients("shop", ours),
+            ("2026-01-01T00:00:00Z", "ours", "shop"),
+        )
+        else ""
+        for age, year in (("older", 2025), ("younger", 2027))
+    )
+    assert found == expected
 
 
 # ---- the stamp

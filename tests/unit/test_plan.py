@@ -19,8 +19,9 @@ from builders import (
     virtual_service,
     written,
 )
+from rendered import plan_rendered
 from virtualservice_operator.core.changes import ServicePlan
-from virtualservice_operator.core.objects import ClusterObject, Policy, Service
+from virtualservice_operator.core.objects import ClusterObject, Policy, Service, VirtualService
 from virtualservice_operator.core.snapshot import Snapshot
 
 DEFAULTS = policy("shop/defaults", {"developers": developers("alice")}, uid="u1")
@@ -247,6 +248,83 @@ def test_of_several_claims_the_first_ranked_is_named() -> None:
     assert "VirtualService other/old" in entry(cluster).message
 
 
+KEEPING = policy("shop/defaults", {"developers": developers("alice"), "foreignVirtualServices": "Keep"}, uid="u1")
+
+
+@pytest.mark.parametrize(
+    ("created", "scopes", "expected"),
+    [
+        pytest.param(OLD, [], ("Failed", "ranks first"), id="older"),
+        pytest.param(YOUNG, [], ("Programmed", "is younger, so Istio ignores it"), id="younger"),
+        pytest.param(YOUNG, ["."], ("Failed", "ranks first"), id="younger and private"),
+    ],
+)
+def test_who_keeps_is_never_told_to_make_one_of_the_same_namespace_private(
+    created: str, scopes: list[str], expected: tuple[str, str]
+) -> None:
+    cluster = done(given(defaults=KEEPING))
+    spec = {"exportTo": scopes} if scopes else {}
+    cluster.put(virtual_service("shop/theirs", HOST, spec=spec, creationTimestamp=created))
+    found = entry(cluster)
+    state, rank = expected
+    assert found.state == state
+    assert found.message == (
+        f"VirtualService shop/theirs claims {HOST} too and {rank}; "
+        "delete it, or leave the Service to it with foreignVirtualServices: Yield"
+    )
+
+
+# ---- who sees both
+
+
+def exported(*scopes: str, **more: Any) -> Policy:
+    """Return the policy with what it is exported to."""
+    return policy("shop/defaults", {"developers": developers("alice"), "exportTo": list(scopes), **more}, uid="u1")
+
+
+def seen_in(place: str, *scopes: str) -> VirtualService:
+    """Return an old foreign VirtualService on our host that is exported to these."""
+    return virtual_service(place, HOST, spec={"exportTo": list(scopes)}, creationTimestamp=OLD)
+
+
+@pytest.mark.parametrize("place", ["shop/theirs", "market/theirs"])
+def test_one_that_no_client_of_ours_sees_is_no_obstacle(place: str) -> None:
+    found = plan(given(seen_in(place, "third"), defaults=exported(".")))
+    assert stands(found) == ("Programmed", "Programmed")
+    assert found.entries["defaults"].message == ""
+
+
+def test_one_that_is_private_to_the_services_namespace_takes_nothing_where_ours_is_for_others() -> None:
+    assert stands(plan(given(seen_in("shop/theirs", "."), defaults=exported("alice")))) == ("Programmed", "Programmed")
+
+
+def test_what_is_exported_by_name_is_written_beside_an_older_public_one_which_comes_after_it() -> None:
+    found = plan(given(seen_in("market/theirs", "*"), defaults=exported(".")))
+    assert [str(change.action) for change in found.changes] == ["create"]
+    assert stands(found) == ("Programmed", "Programmed")
+    assert "ranks after ours, so whoever sees ours ignores it" in found.entries["defaults"].message
+
+
+def test_an_older_one_that_a_client_of_ours_sees_by_name_comes_first() -> None:
+    found = plan(given(seen_in("market/theirs", "alice"), defaults=exported(".", "alice")))
+    assert stands(found) == ("Failed", "HostConflict")
+
+
+def test_a_template_may_export_to_anybody_so_every_claim_counts() -> None:
+    template = {"virtualService": "apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec: {}\n"}
+    cluster = given(seen_in("shop/theirs", "third"), defaults=exported(".", template=template))
+    assert plan(cluster).needs
+    assert stands(plan_rendered(cluster, key("shop/reviews"))) == ("Skipped", "HostTaken")
+
+
+def test_who_sees_a_frozen_one_is_what_stands_in_the_cluster() -> None:
+    held = exported(".", mode="Suspended")
+    for theirs, expected in (("third", []), ("alice", ["delete"])):
+        ours = replace(managed(OURS), export_to=("alice",))
+        found = plan(given(ours, seen_in("shop/theirs", theirs), defaults=held))
+        assert [str(change.action) for change in found.changes] == expected
+
+
 # ---- our name taken, adopted, released
 
 
@@ -363,6 +441,27 @@ def test_a_foreign_virtual_service_takes_even_a_frozen_one() -> None:
 def test_a_foreign_virtual_service_takes_a_frozen_one_that_no_other_policy_wants() -> None:
     found = plan(frozen(virtual_service("shop/theirs", "reviews")))
     assert [str(change.action) for change in found.changes] == ["delete"]
+
+
+TYPO = [{"type": "Header", "name": "x-developer", "value": "{{ Developer }}"}]
+
+
+@pytest.mark.parametrize("held", [{"mode": "Suspended"}, {"matches": TYPO}], ids=["suspended", "not accepted"])
+def test_what_keep_wrote_beside_a_foreign_one_stays_while_its_policy_is_held(held: dict[str, Any]) -> None:
+    keeping = policy("shop/defaults", {"foreignVirtualServices": "Keep", **held})
+    found = plan(given(managed(OURS), virtual_service("shop/theirs", "reviews"), defaults=keeping))
+    assert found.changes == ()
+    assert stands(found)[0] == "Frozen"
+
+
+def test_of_a_held_policy_and_one_in_force_the_first_that_says_so_decides_whether_the_service_is_left_to_others() -> (
+    None
+):
+    held = policy("shop/defaults", {"foreignVirtualServices": "Keep", "mode": "Suspended", "priority": 1})
+    for priority, expected in ((0, []), (2, ["delete"])):
+        second = policy("shop/second", {"foreignVirtualServices": "Yield", "developers": [], "priority": priority})
+        found = plan(given(managed(OURS), second, virtual_service("shop/theirs", "reviews"), defaults=held))
+        assert [str(change.action) for change in found.changes] == expected
 
 
 # ---- refused

@@ -81,11 +81,7 @@ def map_ports(service: Service, copy: Service) -> Iterator[PortMapping]:
 
 def _find_copy(snapshot: Snapshot, key: Key, namespace: str) -> Service | Finding | None:
     """Return the Service in a namespace that is a copy of `key`, why none can be told, or None."""
-    annotated = [
-        service
-        for service in snapshot.annotated_copies(key)
-        if service.key.namespace == namespace and _can_be_copy(service)
-    ]
+    annotated = _annotated_in(snapshot, key, namespace)
     if len(annotated) > 1:
         listed = ", ".join(sorted(service.key.name for service in annotated))
         return Finding(
@@ -107,6 +103,12 @@ def _find_copy(snapshot: Snapshot, key: Key, namespace: str) -> Service | Findin
     return namesake
 
 
+def _annotated_in(snapshot: Snapshot, key: Key, namespace: str) -> list[Service]:
+    """Return the Services in a namespace that say they are the copy of `key`, and can be one."""
+    found = snapshot.annotated_copies(key)
+    return [service for service in found if service.key.namespace == namespace and _can_be_copy(service)]
+
+
 def _can_be_copy(service: Service) -> bool:
     return not (service.placeholder or service.external_name or service.headless or service.ignored)
 
@@ -117,7 +119,7 @@ def _rivals(snapshot: Snapshot, key: Key, namespace: str) -> Iterator[Key]:
         rival = snapshot.service(Key(other, key.name))
         if other == key.namespace or rival is None or skip_finding(rival) is not None:
             continue
-        if any(service.key.namespace == namespace for service in snapshot.annotated_copies(rival.key)):
+        if _annotated_in(snapshot, rival.key, namespace):
             continue
         if any(_would_route(policy, rival, namespace) for policy in snapshot.accepted(other)):
             yield rival.key

@@ -46,20 +46,54 @@ def claimed_keys(item: VirtualService, cluster_domain: str) -> frozenset[Key]:
     return frozenset(claimed)
 
 
-def outranks(rival: VirtualService, ours: VirtualService) -> bool:
+def clients(namespace: str, scopes: Sequence[str]) -> frozenset[str] | None:
     """
-    Tell whether Istio takes a rival from another namespace before ours, which is exported to all.
+    Return the namespaces whose clients see what a namespace exports to these scopes; None for all.
 
-    One exported to a client's namespace by name goes before public ones, whatever their age; else the older one wins.
+    Without scopes the mesh's default holds, which is normally all; `~` is nobody.
+    Source: istio/istio:pilot/pkg/model/push_context.go, initVirtualServices.
+    """
+    if not scopes or "*" in scopes:
+        return None
+    if "~" in scopes:
+        return frozenset()
+    return frozenset(namespace if scope == "." else scope for scope in scopes)
+
+
+def clients_of(item: VirtualService) -> frozenset[str] | None:
+    """Return the namespaces whose clients see a VirtualService; None for all."""
+    return clients(item.key.namespace, item.export_to)
+
+
+def share_clients(first: frozenset[str] | None, second: frozenset[str] | None) -> bool:
+    """Tell whether some client may see both."""
+    if first is None or second is None:
+        return bool(first is None or first) and bool(second is None or second)
+    return not first.isdisjoint(second)
+
+
+def outranks(
+    rival: VirtualService, namespace: str, seen: frozenset[str] | None, rank: tuple[str, str, str] | None
+) -> bool:
+    """
+    Tell whether Istio takes a rival before ours for some client that sees both.
+
+    For each client, what is private to its namespace goes first, then what is exported there by name, then what is
+    public; among equals the older one wins. `seen`: who sees ours. `rank`: None where ours is yet to be written.
     Source: istio/istio:pilot/pkg/model/virtualservice.go, SelectVirtualServices.
     """
-    is_exported_by_name = bool(rival.export_to) and "*" not in rival.export_to
-    return is_exported_by_name or rival.rank < ours.rank
+    theirs, older = clients_of(rival), rank is None or rival.rank < rank
+    if theirs is None and seen is None:
+        return older
+    if theirs is None or seen is None:
+        return seen is None  # what is exported by name goes first
+    return any((client != rival.key.namespace, not older) < (client != namespace, older) for client in theirs & seen)
 
 
 def is_private(item: VirtualService) -> bool:
     """Tell whether only clients of its own namespace see it."""
-    return bool(item.export_to) and all(scope in (".", item.key.namespace) for scope in item.export_to)
+    seen = clients_of(item)
+    return seen is not None and seen <= {item.key.namespace}
 
 
 _OURS: Final = frozenset(

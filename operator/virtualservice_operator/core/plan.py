@@ -5,14 +5,14 @@ Wanted against observed, for one Service: ordered changes, each with its reason,
     a policy was deleted a moment ago            stays                    (none: the last one stands)
     released by its owner                        our mark comes off       Skipped/HostTaken
     our name taken by an unmarked one            untouched                Failed/NameConflict
-    a foreign one on our host, same namespace    ours is withdrawn        Skipped/HostTaken
+    a foreign one on our host, same namespace    ours is withdrawn        Skipped/HostTaken (unless Keep)
     named after one not accepted, or suspended   stays (frozen)           Frozen
     no Service, no policy                        deleted if ours          (none)
     not eligible, or nothing to route            deleted if ours          Skipped
     a foreign one elsewhere that ranks first     not created; kept        Failed/HostConflict
     otherwise                                    created, updated         Programmed …
 
-A policy in mode Observe has no part in this; its entry says what would be different with it.
+A foreign one that no client of ours sees (`exportTo`) is passed over. A policy in mode Observe has no part in this; its entry says what would be different with it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -27,12 +27,12 @@ from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
 from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft
-from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict
+from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict, who_sees_ours
 from virtualservice_operator.core.foresee import foresee
 from virtualservice_operator.core.frozen import find_freezers, frozen_by, named_policies
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.output import check_draft
-from virtualservice_operator.core.ownership import differs, digest, outranks, stamp
+from virtualservice_operator.core.ownership import differs, digest, stamp
 from virtualservice_operator.core.placeholders import Placement, placeholder_changes
 from virtualservice_operator.core.precedence import in_precedence
 from virtualservice_operator.core.resolution import ResolvedPolicy
@@ -156,9 +156,10 @@ def _claimed_by_others(
     conflict = name_conflict(key, observed)
     if conflict is not None:
         return _everywhere(key, policies, ServiceState.FAILED, conflict)
-    # A policy that is not in force has no say: without any other, the default holds.
-    blocks = resolve_blocks([policy for policy in policies if not policy.freezes])
-    taken = None if blocks.keeps else host_taken(snapshot, key)
+    # Whose VirtualService stays as it is has a say too, or a typo would hand the Service over.
+    blocks = resolve_blocks(in_precedence(policy for policy in policies if policy.policy.spec is not None))
+    frozen = observed if any(policy.freezes for policy in policies) else None
+    taken = None if blocks.keeps else host_taken(snapshot, key, who_sees_ours(key, blocks, frozen))
     return _skipped(key, observed, policies, taken) if taken is not None else None
 
 
@@ -173,8 +174,8 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
         plan = _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
         return replace(plan, placeholders=placeholders, due=placement.due)
     rival = find_rival(snapshot, key, observed, blocks)
-    if rival is not None and observed is None:
-        return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key, "is older"))
+    if rival is not None and rival.is_first and observed is None:
+        return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key))
     led = (*contest.developers.values(), *contest.placed.values())
     developers = sorted({name for found in led for name in found} | {name for name, _ in placement.remembered})
     domain = snapshot.settings.cluster_domain
@@ -190,10 +191,9 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
         if findings:
             return _everywhere(key, governing, ServiceState.FAILED, findings[0])
     entries = {policy.policy.key.name: _entry(key, policy, contest, placement) for policy in governing}
-    if rival is not None and observed is not None:
-        outranked = outranks(rival, observed)
-        finding = host_conflict(rival, snapshot, key, "ranks first" if outranked else "is younger, so Istio ignores it")
-        entries = {name: _beside_rival(entry, finding, outranked=outranked) for name, entry in entries.items()}
+    if rival is not None:
+        finding = host_conflict(rival, snapshot, key)
+        entries = {name: _beside_rival(entry, finding, outranked=rival.is_first) for name, entry in entries.items()}
     changes = (change,) if change is not None else ()
     source = blocks.templated.policy.policy.key if blocks.templated is not None else None
     return ServicePlan(key, changes, entries, document, placeholders, placement.due, templated=source)
