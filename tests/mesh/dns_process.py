@@ -1,8 +1,9 @@
 """
 A resolver for Services, as CoreDNS is in a cluster: `python -m mesh.dns_process ADDRESS KUBECONFIG`.
 
-It asks the API server at each query, so no answer is older than the cluster: an address for a Service, the other name
-for an ExternalName Service and what that leads to, no such name for everything else.
+It asks the API server at each query, so no answer is older than the cluster: an address for a Service, the
+addresses of its endpoints for a headless one, the other name for an ExternalName Service and what that leads to, no such
+name for everything else.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import yaml
 
@@ -31,7 +33,7 @@ Lookup = Callable[[str, str], Json | None]
 
 
 def reply(query: bytes, lookup: Lookup) -> bytes:
-    """Return the answer to one query; `lookup` gives the Service of a name in a namespace."""
+    """Return the answer to one query; `lookup` gives the Service of a name in a namespace, a headless one with `addresses`."""
     name, end = _read_name(query, HEADER.size)
     (asked,) = struct.unpack_from(">H", query, end)
     records = list(_records(name, lookup))
@@ -49,7 +51,8 @@ def _records(name: str, lookup: Lookup) -> Iterator[Record]:
         if service is None:
             return
         if service["spec"]["type"] != "ExternalName":
-            yield name, A, ipaddress.ip_address(service["spec"]["clusterIP"]).packed
+            for address in service.get("addresses", [service["spec"]["clusterIP"]]):
+                yield name, A, ipaddress.ip_address(address).packed
             return
         other = service["spec"]["externalName"].rstrip(".")
         yield name, CNAME, _write_name(other)
@@ -76,8 +79,19 @@ def _write_name(name: str) -> bytes:
 def _asks(client: Client) -> Lookup:
     def lookup(namespace: str, name: str) -> Json | None:
         answer = client.fetch("GET", f"/api/v1/namespaces/{namespace}/services/{name}")
+        if answer.status != 200:
+            return None
         service: Json = json.loads(answer.text)
-        return service if answer.status == 200 and service["spec"].get("clusterIP") != "None" else None
+        if service["spec"].get("clusterIP") == "None":
+            service["addresses"] = addresses(namespace, name)
+        return service
+
+    def addresses(namespace: str, name: str) -> list[str]:
+        """Return the addresses behind a headless Service."""
+        label = f"kubernetes.io/service-name={name}"
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector={quote(label)}"
+        slices = json.loads(client.fetch("GET", path).text)["items"]
+        return [address for found in slices for item in found["endpoints"] or () for address in item["addresses"]]
 
     return lookup
 

@@ -57,10 +57,11 @@ class Answer:
 
     @property
     def flag(self) -> str:
-        """What Envoy says of a request that no backend answered: its flags, else why it answered by itself."""
-        if self.logged is None or self.who is not None:
+        """What Envoy says of a request: its flags, else, where no backend answered, why it answered by itself."""
+        if self.logged is None:
             return ""
-        return self.logged.flags if self.logged.flags not in ("", "-") else self.logged.details
+        flags = self.logged.flags.strip("-")
+        return flags or ("" if self.who is not None else self.logged.details)
 
     def __str__(self) -> str:
         found = " ".join(word for word in (str(self.status), self.flag, self.who or "") if word)

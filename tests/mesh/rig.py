@@ -143,6 +143,12 @@ class Rig:
         refuse_stale(caller.proxy, self.istiod)
         return replace(answer, logged=_logged(caller.proxy, row))
 
+    def logged(self, name: str, row: str) -> list[Logged]:
+        """Return what a caller's Envoy wrote of all requests that bear a mark."""
+        proxy = self.callers[name].proxy
+        assert proxy is not None
+        return list(_all_logged(proxy, row))
+
 
 @contextlib.contextmanager
 def running_rig(mode: Mode = Mode.FULL, options: Options | None = None) -> Iterator[Rig]:
@@ -184,16 +190,16 @@ def _without_mutual_tls() -> Json:
 
 def _logged(proxy: Proxy, row: str) -> Logged | None:
     """Return what an Envoy wrote of a request on its way out."""
+    what = f"the access log of {proxy.pod.place.name} to have {row}"
+    return wait_for(lambda: next(_all_logged(proxy, row), None), what=what, timeout=10)
 
-    def found() -> Logged | None:
-        for line in proxy.log.read_text(errors="replace").splitlines():
-            if f'"{row}"' in line and line.startswith("{"):
-                entry = json.loads(line)
-                if not (entry["cluster"] or "").startswith("inbound"):
-                    return _entry(entry)
-        return None
 
-    return wait_for(found, what=f"the access log of {proxy.pod.place.name} to have {row}", timeout=10)
+def _all_logged(proxy: Proxy, row: str) -> Iterator[Logged]:
+    for line in proxy.log.read_text(errors="replace").splitlines():
+        if f'"{row}"' in line and line.startswith("{"):
+            entry = json.loads(line)
+            if not (entry["cluster"] or "").startswith("inbound"):
+                yield _entry(entry)
 
 
 def _entry(entry: Json) -> Logged:

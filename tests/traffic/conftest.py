@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,13 +38,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "row" in metafunc.fixturenames:
-        found = [(mode, table) for mode, files in _files() for file in files for table in read_tables(file)]
+        found = [(mode, table) for mode, files in _files() for file in files for table in tables_of(file)]
         values = [
             pytest.param(mode, table, row, id=f"{mode} {table.name}: {row.name}")
             for mode, table in found
             for row in table.rows
         ]
         metafunc.parametrize(("rig", "table", "row"), values, indirect=["rig", "table"], scope="session")
+    elif "table" in metafunc.fixturenames:
+        tables = [table for file in FILES for table in tables_of(file)]
+        whole = [pytest.param(Mode.FULL, table, id=table.name) for table in tables]
+        metafunc.parametrize(("rig", "table"), whole, indirect=True, scope="session")
     elif "rig" in metafunc.fixturenames and not any(
         mark.name == "parametrize" and mark.args[0] == "rig" for mark in metafunc.definition.iter_markers()
     ):
@@ -103,6 +108,12 @@ def stand(rig: Rig, documents: tuple[Json, ...], *, continues: bool = False) -> 
     rig.settle()
 
 
+@functools.cache
+def tables_of(file: Path) -> list[Table]:
+    """Return the tables of a file, the same values each time: by them pytest knows what is set up already."""
+    return read_tables(file)
+
+
 def print_row(config: pytest.Config, line: str) -> None:
     """Show a line at once, whatever pytest captures."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
@@ -120,10 +131,12 @@ def _files() -> list[tuple[Mode, list[Path]]]:
     return [(Mode.FULL, FILES), (Mode.SMALL, [file for file in FILES if file.stem in SMALL_FILES])]
 
 
-def _place(item: pytest.Item) -> tuple[int, str]:
-    """Tables first in their own order, then the rest; what asks the small rig comes last."""
+def _place(item: pytest.Item) -> tuple[int, str, int, bool]:
+    """Tables first in their own order, each with all that is asked of it; what asks the small rig comes last."""
     callspec = getattr(item, "callspec", None)
-    rig = "" if callspec is None else callspec.params.get("rig", "")
-    return [Mode.FULL, "", Mode.SMALL, FRESH].index(rig), str(
-        item.path.name
-    ) if item.path.name != "test_tables.py" else ""
+    params = {} if callspec is None else callspec.params
+    rig = [Mode.FULL, "", Mode.SMALL, FRESH].index(params.get("rig", ""))
+    if "table" not in params:
+        return rig, item.path.name, 0, False
+    table: Table = params["table"]
+    return rig, "", FILES.index(table.file) * 100 + table.number, "row" not in params

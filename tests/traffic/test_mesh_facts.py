@@ -1,21 +1,20 @@
-"""What Istio does beyond the tables: mutual TLS, gateways, validation, analysis, copies that real Pods make ready."""
+"""What Istio does beyond the tables: mutual TLS, gateways, validation, copies that real Pods make ready."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import Any
 
 import pytest
 
 from controlplane.errors import ApiError
 from controlplane.waiting import wait_for
+from mesh.analysis import analyze
 from mesh.callers import NODE, Caller, pod_status
 from mesh.requests import Answer, Request
 from mesh.rig import Rig
 from mesh.sidecar import GATEWAY, SIDECAR
-from mesh.tables import read_tables
-from traffic.conftest import FILES, stand
+from traffic.conftest import stand
 from traffic.objects import developers, namespaces, policy, service, virtual_service
 
 TO_ALICE = Request("shop", "reviews.shop", headers={"x-developer": "alice"})
@@ -115,6 +114,15 @@ def test_istios_own_validation_is_asked(rig: Rig) -> None:
     rig.cluster.delete("VirtualService", "shop", "broken")
 
 
+def test_istioctl_analyze_finds_a_planted_fault(clean: Rig) -> None:
+    """It finds what is wrong, so what it does not find in the tables is not there."""
+    route = [{"destination": {"host": "nobody.shop.svc.cluster.local"}}]
+    broken = virtual_service("broken", "shop", hosts=["reviews"], http=[{"name": "broken", "route": route}])
+    stand(clean, (*namespaces("shop"), service("reviews", "shop"), broken))
+    found = {(message.code, message.level, message.origin) for message in analyze(clean)}
+    assert ("IST0101", "Error", "VirtualService shop/broken") in found, found
+
+
 def test_a_pod_that_becomes_ready_takes_its_developers_requests(rig: Rig) -> None:
     """A real Pod, and Kubernetes' own EndpointSlice controller: 503 while nothing is ready, the copy as soon as it is."""
     rig.cluster.clear()
@@ -149,39 +157,3 @@ def answered_by(rig: Rig, request: Request, who: str) -> Answer:
         if answer.who == who:
             return answer
     raise AssertionError(f"{request} was never answered by {who}; last: {answer}")
-
-
-# ---- istioctl analyze
-
-EXPLAINED = {
-    "IST0102": "a namespace is not labelled for injection: the rig's sidecars are started by the tests",
-    "IST0118": "a port's name says no protocol: in some samples on purpose",
-}
-
-
-@pytest.mark.parametrize(
-    "name", ["s0-smallest", "s1-parity", "s2-sandboxes", "s3-two-policies", "quickstart", "services"]
-)
-def test_istioctl_analyze_finds_nothing_in_what_the_operator_wrote(rig: Rig, name: str) -> None:
-    (file,) = [found for found in FILES if found.stem == name]
-    stand(rig, read_tables(file)[0].documents)
-    found = analyze(rig)
-    unexplained = [item for item in found if item["code"] not in EXPLAINED]
-    assert not unexplained, "\n".join(
-        f"{item['code']} {item['level']} {item['origin']}: {item['message']}" for item in unexplained
-    )
-
-
-def analyze(rig: Rig) -> list[dict[str, str]]:
-    """Return what istioctl says of the whole cluster, as it is."""
-    argv = [
-        str(rig.programs.istioctl),
-        "analyze",
-        "--all-namespaces",
-        f"--kubeconfig={rig.plane.kubeconfig}",
-        "-o",
-        "json",
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
-    found: list[dict[str, str]] = json.loads(done.stdout or "[]")
-    return found

@@ -1,11 +1,13 @@
 """Request tables are read whole, and what is wrong in one is said with file, document and field."""
 
+import functools
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mesh.errors import MeshError
-from mesh.tables import read_tables
+from mesh.tables import Table, read_tables
 
 HEAD = "apiVersion: virtualservice-operator.dev/v1alpha1\nkind: RequestTests\n"
 ROW = "tests:\n- {name: a, request: {to: reviews.shop}, expect: {destination: reviews.shop}}\n"
@@ -15,7 +17,11 @@ objects:
   metadata: {name: reviews, namespace: shop}
   spec: {ports: [{name: http, port: 80}]}
 """
-TRAFFIC = Path(__file__).resolve().parents[2] / "traffic"
+ROOT = Path(__file__).resolve().parents[3]
+TRAFFIC = ROOT / "tests/traffic"
+SAMPLES = sorted(
+    file for folder in ("valid", "templates", "quickstart") for file in (ROOT / "samples" / folder).glob("*.yaml")
+)
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -66,8 +72,21 @@ def test_a_mistake_is_said_with_its_place(tmp_path: Path, text: str, message: st
     assert message in str(raised.value)
 
 
+@functools.cache
+def all_tables() -> list[Table]:
+    return [table for file in sorted(TRAFFIC.glob("*.yaml")) for table in read_tables(file)]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=[f"{file.parent.name}/{file.stem}" for file in SAMPLES])
+def test_a_table_asks_of_each_sample(sample: Path) -> None:
+    """Some table has the sample's objects as they are, whether it reads the file or repeats them."""
+    wanted = [item for item in yaml.safe_load_all(sample.read_text()) if item is not None]
+    assert wanted
+    assert any(all(item in table.documents for item in wanted) for table in all_tables())
+
+
 def test_the_tables_have_what_they_promise() -> None:
-    tables = [table for file in sorted(TRAFFIC.glob("*.yaml")) for table in read_tables(file)]
+    tables = all_tables()
     rows = [row for table in tables for row in table.rows]
     assert len(rows) >= 150
     assert {row.request.protocol for row in rows} == {"http", "grpc", "websocket"}
