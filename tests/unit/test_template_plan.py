@@ -244,6 +244,50 @@ def test_per_developer_a_route_to_a_placeholder_stays() -> None:
     assert found.wanted["spec"]["http"][0]["route"][0]["destination"]["host"] == "reviews.alice.svc.cluster.local"
 
 
+def crowd(count: int, spec: dict[str, Any]) -> Snapshot:
+    """Return a cluster in which so many developers share one copy of reviews."""
+    listed = developers(**{f"d{number}": ["dev"] for number in range(count)})
+    copies = (service("shop/reviews"), service("dev/reviews"))
+    objects: list[ClusterObject] = [*namespaces("shop", "dev"), *copies]
+    return Snapshot(SETTINGS, [*objects, policy("shop/defaults", {"developers": listed, **spec})])
+
+
+MANY = """\
+  {% for i in range(40) %}
+  - {match: [{uri: {exact: "/{{ WHOSE }}/{{ i }}"}}], directResponse: {status: 200}}
+  {% endfor %}
+"""
+
+
+@pytest.mark.parametrize(
+    ("developer_count", "whose", "says"),
+    [
+        (30, "DeveloperName", "template virtualService: its rules for all developers are 1231, more than 1024"),
+        (101, "DeveloperName", "template virtualService: its rules for all developers are 4242, more than 4096"),
+        (101, "ServiceName", "template virtualService: its rules for all developers are 4242, more than 4096"),
+    ],
+)
+def test_per_developer_more_rules_than_one_virtual_service_has_are_refused(
+    developer_count: int, whose: str, says: str
+) -> None:
+    text = PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", whose))
+    found = entry(crowd(developer_count, whole(text)))
+    assert found.rejection is not None
+    assert says in found.rejection.message
+    assert "write fewer for each developer" in found.rejection.message
+
+
+def test_per_developer_equal_rules_do_not_count() -> None:
+    text = PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "ServiceName"))
+    assert len(http(crowd(90, whole(text)))) == 40 + 90 + 1
+
+
+def test_more_rules_of_developers_than_one_virtual_service_has_are_refused() -> None:
+    found = entry(crowd(26, routes(MANY.replace("WHOSE", "DeveloperName").replace("  -", "-"))))
+    assert found.rejection is not None
+    assert "template developerRoutes: its rules for all developers are 1040, more than 1024" in found.rejection.message
+
+
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [

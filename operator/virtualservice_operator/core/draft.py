@@ -19,6 +19,7 @@ from virtualservice_operator.core.objects import Key
 from virtualservice_operator.core.routes import Rule, Sections, WrittenRule
 from virtualservice_operator.core.template import (
     DEVELOPER_ROUTES,
+    RULES,
     VIRTUAL_SERVICE,
     Failed,
     Render,
@@ -27,6 +28,9 @@ from virtualservice_operator.core.template import (
 )
 from virtualservice_operator.core.template_variables import Led, Scene
 
+# What the renderings for all developers may come to before equal rules are written once: looking at each takes time.
+_RULES_BEFORE: Final = 4 * RULES
+_ordered: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 # Stands in for a developer where nobody has a copy; rules that mention it are left out.
 NOBODY: Final = "vso-nobody-3f9a"
 
@@ -137,24 +141,21 @@ def _metadata(rendered: Rendered) -> dict[str, Any]:
 def _with_developer_routes(rendering: _Rendering) -> tuple[Sections, list[Part]]:
     """Return the sections with the rendered rules in place of those of each developer who has a copy."""
     scene = rendering.scene
-    led = [item for item in scene.led() if any(_is_for(rule, item) for rule in scene.sections.developers)]
+    own = _rules_of(scene.sections.developers)
+    led = [item for item in scene.led() if _whose(item) in own]
     values = [
-        {
-            **rendering.developer(item.developer, item.key),
-            "DeveloperRules": [rule.rule for rule in scene.sections.developers if _is_for(rule, item)],
-        }
+        {**rendering.developer(item.developer, item.key), "DeveloperRules": [rule.rule for rule in own[_whose(item)]]}
         for item in led
     ]
-    rendered = dict(zip(led, rendering.ask(DEVELOPER_ROUTES, values), strict=True))
+    rendered = dict(zip(map(_whose, led), rendering.ask(DEVELOPER_ROUTES, values), strict=True))
+    _require_few(DEVELOPER_ROUTES, sum(len(made.document) for made in rendered.values()), RULES)
     rules: list[tuple[WrittenRule, Rendered | None, int]] = []
-    written: set[Led] = set()
     for rule in scene.sections.developers:
-        mine = next((item for item in led if _is_for(rule, item)), None)
-        if mine is None:
+        whose = (rule.policy, rule.developer)
+        if rule.kind is not TargetKind.COPY or whose not in rendered:
             rules.append((rule, None, 0))
-        elif mine not in written:
-            written.add(mine)
-            rules.extend(_rendered_rules(rule, rendered[mine]))
+        elif rule is own[whose][0]:
+            rules.extend(_rendered_rules(rule, rendered[whose]))
     ordered = sorted(rules, key=lambda item: item[0].by_source)
     parts = [
         Part(f"spec.http[{index}]", made, f"[{origin}]") for index, (_, made, origin) in enumerate(ordered) if made
@@ -162,8 +163,17 @@ def _with_developer_routes(rendering: _Rendering) -> tuple[Sections, list[Part]]
     return replace(scene.sections, developers=tuple(rule for rule, _, _ in ordered)), parts
 
 
-def _is_for(rule: WrittenRule, led: Led) -> bool:
-    return (rule.policy, rule.developer, rule.kind) == (led.policy, led.developer, TargetKind.COPY)
+def _whose(led: Led) -> tuple[str, str]:
+    return (led.policy, led.developer)
+
+
+def _rules_of(rules: Sequence[WrittenRule]) -> dict[tuple[str, str], list[WrittenRule]]:
+    """Return the rules that lead to copies, by policy and developer."""
+    found: dict[tuple[str, str], list[WrittenRule]] = {}
+    for rule in rules:
+        if rule.kind is TargetKind.COPY:
+            found.setdefault((rule.policy, rule.developer), []).append(rule)
+    return found
 
 
 def _rendered_rules(first: WrittenRule, rendered: Rendered) -> Iterator[tuple[WrittenRule, Rendered, int]]:
@@ -215,6 +225,15 @@ def _require_equal(first: Rendered, other: Rendered, one: str, another: str) -> 
             )
 
 
+def _require_few(entry: str, count: int, limit: int) -> None:
+    """Refuse rules that are too many for one VirtualService."""
+    if count > limit:
+        raise TemplateFails(
+            f"template {entry}: its rules for all developers are {count}, more than {limit}; write fewer for each developer, "
+            "with several matches in one rule"
+        )
+
+
 def _outside_http(first: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
     specs = (first["spec"], other["spec"])
     for key in sorted({*first, *other} - {"spec"}):
@@ -229,19 +248,24 @@ def _joined(rendered: Sequence[Rendered], developers: Sequence[str]) -> list[tup
 
     Equal rules are written once. Catch-alls that differ would hide each other.
     """
+    _require_few(VIRTUAL_SERVICE, sum(len(made.document["spec"].get("http") or ()) for made in rendered), _RULES_BEFORE)
+    known: set[str] = set()
     selective: list[tuple[Rule, Rendered, int]] = []
     catching: list[tuple[Rule, Rendered, int]] = []
     for number, made in enumerate(rendered):
         for index, rule in enumerate(made.document["spec"].get("http") or ()):
             where = selective if _is_selective(rule) else catching
-            if any(rule == known for known, _, _ in where):
+            text = _ordered(rule)
+            if text in known:
                 continue
+            known.add(text)
             if number and where is catching:
                 raise TemplateFails(
                     f"{made.place(f'spec.http[{index}]')}: spec.http[{index}] takes every request of a port and differs "
                     f"between {developers[0]} and {developers[number]}; give it a match, or make it equal for all"
                 )
             where.append((rule, made, index))
+    _require_few(VIRTUAL_SERVICE, len(known), RULES)
     return [*selective, *catching]
 
 

@@ -15,6 +15,8 @@ from typing import Any, Final
 from virtualservice_operator.api.v1alpha1 import PolicyTemplate
 from virtualservice_operator.core.objects import Key
 
+# So many rules a VirtualService has at the most that a template makes.
+RULES: Final = 1024
 VIRTUAL_SERVICE: Final = "virtualService"
 DEVELOPER_ROUTES: Final = "developerRoutes"
 # Variables that say the whole Service, so that once is enough.

@@ -7,13 +7,14 @@ delegate, nothing that only the operator may say. A test holds it inside the sch
 
 from typing import Any, Final
 
+from virtualservice_operator.core.template import RULES
+
 Schema = dict[str, Any]
 
 _DURATION: Final = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"
 _HEADER: Final = r"^[a-z0-9!#$%&'*+.^_|~-]+$"
 _LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 _LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
-_RULES: Final = 1024
 _MATCHES: Final = 256
 
 
@@ -201,7 +202,7 @@ SPEC: Final = _object(
     hosts=_list("The Service's own host.", _HOST, 16),
     gateways=_list("mesh.", _text("Its name.", 317)),
     exportTo=_list("Namespaces whose clients follow it.", _text("A namespace, or ., or *.", 63)),
-    http={**_list("The rules; Istio takes the first that matches.", RULE, _RULES)},
+    http={**_list("The rules; Istio takes the first that matches.", RULE, RULES)},
 )
 VIRTUAL_SERVICE: Final = _object(
     "A VirtualService as a template may write it.",
