@@ -33,9 +33,14 @@ class Scripted(Worker):
         self.asked: list[Job] = []
         self._told = list(told)
 
-    def run(self, jobs: Sequence[Job]) -> list[Told]:
-        self.asked.extend(jobs)
-        return [self._told.pop(0) for _ in jobs]
+    def run_some(self, jobs: Sequence[Job]) -> list[Told]:
+        found = []
+        for job in jobs:
+            self.asked.append(job)
+            found.append(self._told.pop(0))
+            if found[-1].ended is Ended.KILLED:
+                break
+        return found
 
 
 def render(text: str = WHOLE, *, generation: int = 1, variables: str = "{}", **more: Any) -> Render:
@@ -94,11 +99,50 @@ def test_a_kill_is_not_kept_and_the_third_quarantines_until_the_next_generation(
 
 
 def test_a_namespace_is_slow_for_a_while_after_a_long_rendering() -> None:
-    quick, slow = Renderer(Scripted(told({}))), Renderer(Scripted(Told({"ok": True}, None, 0.2)))
-    for renderer, expected in ((quick, False), (slow, True)):
+    for item, expected in (
+        (Told({"ok": True}, seconds=9), False),
+        (Told({"ok": True}, cpu=0.05), True),
+        (Told({"ok": True}, cpu=0.05, compiled=True), False),
+        (Told({"ok": True}, cpu=0.3, compiled=True), True),
+        (KILLED, True),
+    ):
+        renderer = Renderer(Scripted(item))
         renderer.render([render()])
         assert renderer.shared.is_slow("shop") is expected
         assert not renderer.shared.is_slow("other")
+
+
+def test_a_turn_ends_with_the_first_rendering_that_takes_long() -> None:
+    light, heavy = Told(GOOD.answer), Told(GOOD.answer, cpu=0.2)
+    needs = [render(variables=str(number)) for number in range(9)]
+    for item in (heavy, KILLED):
+        worker = Scripted(light, light, item, light, light, light, light)
+        renderer = Renderer(worker)
+        assert list(renderer.render_some(needs)) == needs[: len(worker.asked)]
+        assert len(worker.asked) == 3
+        assert renderer.shared.is_slow("shop")
+
+
+def test_the_third_kill_is_the_last_however_many_renderings_are_asked_for() -> None:
+    worker = Scripted(KILLED, KILLED, KILLED)
+    results = Renderer(worker).render([render(variables=str(number)) for number in range(256)])
+    assert len(results) == 256
+    assert sum(isinstance(result, Failed) and result.killed for result in results.values()) == 3
+    assert len(worker.asked) == 3
+
+
+def test_more_and_more_is_sent_at_once_while_it_goes_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virtualservice_operator.templates.renderer._TURN", 60.0)
+    sizes = []
+
+    class Counted(Scripted):
+        def run_some(self, jobs: Sequence[Job]) -> list[Told]:
+            sizes.append(len(jobs))
+            return super().run_some(jobs)
+
+    needs = [render(variables=str(number)) for number in range(50)]
+    assert len(Renderer(Counted(*[GOOD] * 50)).render_some(needs)) == 50
+    assert sizes == [1, 2, 4, 8, 16, 16, 3]
 
 
 def test_renderers_that_share_count_kills_together() -> None:

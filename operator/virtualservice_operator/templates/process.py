@@ -47,11 +47,17 @@ class Ended(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came of a job: an answer of the worker, or why there is none; with the seconds it took."""
+    """
+    What came of a job: an answer of the worker, or why there is none.
+
+    `seconds`: by the clock; `cpu`: of the worker's time. `compiled`: the job brought texts that had to be compiled first.
+    """
 
     answer: Any
     ended: Ended | None = None
     seconds: float = 0.0
+    cpu: float = 0.0
+    compiled: bool = False
 
 
 class Worker:
@@ -90,12 +96,15 @@ class Worker:
         """
         told: list[Told] = []
         while len(told) < len(jobs):
-            child = self._child or self._start()
-            if child is None:
-                told.extend(Told(None, Ended.UNAVAILABLE) for _ in range(len(jobs) - len(told)))
-                break
-            told.extend(self._run_batch(child, _batch(jobs[len(told) :])))
+            told.extend(self.run_some(jobs[len(told) :]))
         return told
+
+    def run_some(self, jobs: Sequence[Job]) -> list[Told]:
+        """Return what came of the first jobs, one at least: of those that one message holds, up to one that ends the child."""
+        child = self._child or self._start()
+        if child is None:
+            return [Told(None, Ended.UNAVAILABLE) for _ in jobs]
+        return list(self._run_batch(child, _batch(jobs)))
 
     def close(self) -> None:
         """End the child for good; may be called while another thread waits for it."""
@@ -111,14 +120,16 @@ class Worker:
 
     def _run_batch(self, child: "_Child", jobs: Sequence[Job]) -> Iterator[Told]:
         """Yield what came of jobs, up to the first that ends the child."""
-        started = time.monotonic()
+        started, used = time.monotonic(), child.cpu_seconds()
         try:
             sent = list(self._slim(jobs))
             child.send(sent)
             for job in sent:
-                answer = child.receive(COMPILE_DEADLINE if "sources" in job else DEADLINE)
-                yield Told(answer, None, time.monotonic() - started)
-                started = time.monotonic()
+                compiled = "sources" in job
+                answer = child.receive(COMPILE_DEADLINE if compiled else DEADLINE)
+                seconds, cpu = time.monotonic() - started, child.cpu_seconds() - used
+                yield Told(answer, None, seconds, max(0.0, min(cpu, seconds)), compiled)
+                started, used = time.monotonic(), child.cpu_seconds()
         except (OSError, wire.Broken) as error:
             self.kills += 1
             self.stop()

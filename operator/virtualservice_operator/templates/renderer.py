@@ -1,7 +1,8 @@
 """
 Renders what the planner needs: asks the worker, looks at the form of what comes out, keeps it, counts the kills.
 
-A policy whose template ends the worker three times is not rendered again until it is changed.
+A policy whose template ends the worker three times is not rendered again until it is changed. One whose renderings take long
+makes its namespace slow: it waits in another line than the others.
 """
 
 import json
@@ -9,6 +10,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from jsonschema.protocols import Validator
@@ -18,9 +20,15 @@ from virtualservice_operator.templates import judge
 from virtualservice_operator.templates.process import Ended, Told, Worker
 
 KILLS_TO_QUARANTINE: Final = 3
-# A rendering that takes so long makes its namespace slow for a minute: it waits in another line than the others.
+# A rendering that takes so much CPU time, of the worker and of the operator, makes its namespace slow for a minute; what
+# compiling takes is bounded by the size of the texts, and comes once for each of them.
 SLOW_SECONDS: Final = 0.03
+SLOW_COMPILE_SECONDS: Final = 0.2
 SLOW_FOR: Final = 60.0
+# So long one Service's renderings are done in a row, in seconds by the clock; then it is the turn of others.
+_TURN: Final = 0.05
+# So many jobs are sent at once: the child is not stopped in the middle of them, unless one of them ends it.
+_MOST_AT_ONCE: Final = 16
 CACHE_BYTES: Final = 16 * 1024 * 1024
 Place = tuple[str, str | None, str]
 # What became of a rendering, for the metric: rendered, refused, killed or unavailable; and the seconds it took.
@@ -78,15 +86,14 @@ class Shared:
         self._slow_until: dict[str, float] = {}
 
     def is_slow(self, namespace: str) -> bool:
-        """Tell whether a rendering of a namespace has taken long lately."""
+        """Tell whether a rendering of a namespace has taken long lately, or ended the worker."""
         return self._slow_until.get(namespace, 0.0) > time.monotonic()
 
-    def note(self, namespace: str, seconds: float) -> None:
-        """Note how long a rendering took."""
-        if seconds > SLOW_SECONDS:
-            now = time.monotonic()
-            self._slow_until = {name: until for name, until in self._slow_until.items() if until > now}
-            self._slow_until[namespace] = now + SLOW_FOR
+    def mark_slow(self, namespace: str) -> None:
+        """Note that a rendering of a namespace took long."""
+        now = time.monotonic()
+        self._slow_until = {name: until for name, until in self._slow_until.items() if until > now}
+        self._slow_until[namespace] = now + SLOW_FOR
 
 
 class Renderer:
@@ -107,8 +114,29 @@ class Renderer:
 
     def render(self, needs: Sequence[Render]) -> dict[Render, Result]:
         """Return what each comes to. One that is absent could not be tried: there is no worker."""
-        results: dict[Render, Result] = {}
-        asked = []
+        results: dict[Render, Result | None] = {}
+        while left := [render for render in dict.fromkeys(needs) if render not in results]:
+            results |= self.render_some(left)
+        return {render: result for render, result in results.items() if result is not None}
+
+    def render_some(self, needs: Sequence[Render]) -> dict[Render, Result | None]:
+        """
+        Return what the first of them come to, one at least; None where there is no worker.
+
+        It ends when one took long or ended the worker, or when its turn is over; the others have not been tried.
+        """
+        results: dict[Render, Result | None] = {}
+        asked, count, until = self._unknown(needs, results), 1, time.monotonic() + _TURN
+        while some := list(islice(asked, count)):
+            told = self._worker.run_some([_job(render) for render in some])
+            is_heavy = [self._take(render, item, results) for render, item in zip(some, told, strict=False)]
+            if any(is_heavy) or len(told) < len(some) or time.monotonic() > until:
+                break
+            count = min(2 * count, _MOST_AT_ONCE)
+        return results
+
+    def _unknown(self, needs: Sequence[Render], results: dict[Render, Result | None]) -> Iterator[Render]:
+        """Yield what has to be rendered; what is known enters the results."""
         for render in dict.fromkeys(needs):
             known = self.cache.get(render)
             if known is not None:
@@ -116,12 +144,7 @@ class Renderer:
             elif self.is_quarantined(render):
                 results[render] = Failed(quarantine_message())
             else:
-                asked.append(render)
-        for render, told in zip(asked, self._worker.run([_job(render) for render in asked]), strict=True):
-            result = self._take(render, told)
-            if result is not None:
-                results[render] = result
-        return results
+                yield render
 
     def is_quarantined(self, render: Render) -> bool:
         """Tell whether the policy, as it is now, has ended the worker too often."""
@@ -131,8 +154,17 @@ class Renderer:
         """End the worker for good."""
         self._worker.close()
 
-    def _take(self, render: Render, told: Told) -> Result | None:
-        self.shared.note(render.policy.namespace, told.seconds)
+    def _take(self, render: Render, told: Told, results: dict[Render, Result | None]) -> bool:
+        """Enter what came of a rendering; tell whether it took long."""
+        begun = time.thread_time()
+        results[render] = self._result(render, told)
+        limit = SLOW_COMPILE_SECONDS if told.compiled else SLOW_SECONDS
+        is_heavy = told.ended is Ended.KILLED or told.cpu + time.thread_time() - begun > limit
+        if is_heavy:
+            self.shared.mark_slow(render.policy.namespace)
+        return is_heavy
+
+    def _result(self, render: Render, told: Told) -> Result | None:
         if told.ended is Ended.UNAVAILABLE:
             self._observe("unavailable", told.seconds)
             return None
