@@ -1,6 +1,7 @@
 """Renderings as values: kept, counted, judged by the schema, and a policy that ends the worker three times."""
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -248,6 +249,78 @@ def test_a_wrong_field_is_said_with_line_path_value_and_the_way(before: str, aft
     assert isinstance(result, Failed)
     assert result.message.startswith("template virtualService, line ")
     assert says in result.message
+
+
+def with_regexes(*regexes: str) -> list[tuple[str, str]]:
+    """Return what is wrong about a VirtualService with a rule for each regular expression."""
+    route = [{"destination": {"host": "a"}}]
+    rules = [
+        {"match": [{"uri": {"regex": regex}} for regex in regexes[at : at + 60]], "route": route}
+        for at in range(0, len(regexes), 60)
+    ]
+    document = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "spec": {"hosts": ["a"], "http": rules},
+    }
+    return judge.problems(judge.VIRTUAL_SERVICE, document)
+
+
+@pytest.mark.parametrize(
+    "regex",
+    [
+        *("a" * 1024, ".*" * 512, "|".join(f"user{number:04}" for number in range(113))),
+        *(r"(.*,)?\s*developer=alice\s*([,;].*)?", r"\p{L}+", "[^/]{1,255}/[^/]{1,255}", "/v[0-9]{1,3}/.{1,1000}"),
+        *("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", r"(?i)\w{1000}", r"\pL{5}"),
+    ],
+)
+def test_an_honest_regular_expression_is_taken(regex: str) -> None:
+    assert with_regexes(regex) == []
+
+
+@pytest.mark.parametrize(
+    ("regex", "says"),
+    [
+        ("(", '"(" is not an RE2 regular expression; Istio knows no other kind'),
+        ("(?=a)", "is not an RE2 regular expression"),
+        (r"(?i)(\pL\pN){100}N", "is too large a regular expression; write a simpler one"),
+        (r"\pL" * 33, "has more than 32 groups of Unicode"),
+        ("a" * 1025, "is longer than 1024"),
+    ],
+)
+def test_a_regular_expression_that_costs_too_much_is_refused(regex: str, says: str) -> None:
+    ((path, text),) = with_regexes(regex)
+    assert path == "spec.http[0].match[0].uri.regex"
+    assert says in text
+
+
+def test_regular_expressions_are_few_and_each_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr("re2.compile", lambda value, _: compiled.append(value))
+    assert with_regexes(*["same"] * 2000) == []
+    assert compiled == ["same"]
+    assert "comes after 1024 different" in with_regexes(*[f"r{number}" for number in range(1025)])[0][1]
+
+
+def test_regular_expressions_that_are_slow_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "_REGEX_SECONDS", 0.0)
+    ((path, text),) = with_regexes("a", "b")
+    assert path == "spec.http[0].match[1].uri.regex"
+    assert "comes after regular expressions that take too long to compile" in text
+
+
+def test_what_judging_costs_counts_as_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "problems", lambda *_: [("a", str(sum(range(3_000_000))))])
+    renderer = Renderer(Scripted(GOOD))
+    renderer.render([render()])
+    assert renderer.shared.is_slow("shop")
+
+
+def test_the_place_of_a_field_with_an_endless_name_is_found_at_once() -> None:
+    found = Rendered({}, {"spec.http[0]": ("virtualService", 7)})
+    begun = time.thread_time()
+    assert found.place("spec.http[0]." + "." * 200_000) == "template virtualService, line 7"
+    assert time.thread_time() - begun < 0.1
 
 
 def test_what_is_no_mapping_is_refused() -> None:
