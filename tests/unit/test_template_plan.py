@@ -282,6 +282,19 @@ def test_per_developer_equal_rules_do_not_count() -> None:
     assert len(http(crowd(90, whole(text)))) == 40 + 90 + 1
 
 
+def test_variables_for_many_developers_are_bounded() -> None:
+    objects: list[ClusterObject] = [*namespaces("shop", "dev"), service("dev/reviews")]
+    endless = service("shop/reviews", annotations={"note": "x" * 200_000})
+    spec = {"developers": developers(**{f"d{number}": ["dev"] for number in range(30)})}
+    text = whole(PER_DEVELOPER + "{# ServiceAnnotations #}")
+    found = entry(Snapshot(SETTINGS, [*objects, endless, policy("shop/defaults", {**spec, **text})]))
+    assert found.rejection is not None
+    assert (
+        "template virtualService: the variables of its 30 renderings come to more than 4 MiB; mention fewer of them"
+        in found.rejection.message
+    )
+
+
 def test_more_rules_of_developers_than_one_virtual_service_has_are_refused() -> None:
     found = entry(crowd(26, routes(MANY.replace("WHOSE", "DeveloperName").replace("  -", "-"))))
     assert found.rejection is not None

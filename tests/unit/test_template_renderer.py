@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -182,12 +183,31 @@ def test_an_answer_of_another_form_is_a_failure(answer: Any) -> None:
 
 
 def test_the_cache_forgets_the_oldest_where_there_is_no_room() -> None:
-    cache = Cache(limit=300)
+    cache = Cache(limit=2000)
     for number in range(100):
         cache.put(render(variables=str(number)), Failed("x" * 50))
-    assert 1 <= len(cache) <= 6
+        cache.put(render(variables=str(number)), Failed("x" * 50))
+    assert 4 <= len(cache) <= 6
     assert render(variables="0") not in cache
     assert cache[render(variables="99")] == Failed("x" * 50)
+
+
+def test_the_cache_holds_no_variables() -> None:
+    tracemalloc.start()
+    cache = Cache(limit=10_000_000)
+    for number in range(200):
+        cache.put(render(variables=f"{number:100000}"), Failed("x"))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(cache) == 200
+    assert kept < 1_000_000
+
+
+def test_the_kills_of_some_thousand_editions_are_remembered() -> None:
+    shared = Shared()
+    for number in range(5000):
+        shared.count_kill((number,))
+    assert (shared.kills((0,)), shared.kills((4999,)), len(shared._kills)) == (0, 1, 4096)
 
 
 def test_what_is_kept_comes_back_equal() -> None:

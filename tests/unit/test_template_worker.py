@@ -90,6 +90,16 @@ def test_jobs_that_are_too_much_for_one_message_go_in_several(worker: Worker) ->
     assert worker.kills == 0
 
 
+def test_a_job_that_is_too_much_for_one_message_is_refused_and_the_others_are_done(worker: Worker) -> None:
+    """Its texts have not arrived then; the next job with them brings them."""
+    text = "a: {{ ServiceName }}"
+    endless = {**job(text), "variables": json.dumps({"ServiceName": "x" * 9_000_000, "ClusterDomain": "c"})}
+    told = worker.run([job("a: 1"), endless, job(text)])
+    assert [item.answer["ok"] for item in told] == [True, False, True]
+    assert "its variables come to more than 8 MiB" in told[1].answer["message"]
+    assert (worker.starts, worker.kills) == (1, 0)
+
+
 def test_it_is_locked_or_says_why_not(worker: Worker, said: list[str]) -> None:
     worker.run([job("a: 1")])
     assert said == [] or "without its system call filter" in said[0]
@@ -194,11 +204,12 @@ def test_the_worker_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """Its input ends; and one that computes without end is ended by the kernel."""
     script = (
         "import sys, os\n"
+        "from virtualservice_operator.templates import wire\n"
         "from virtualservice_operator.templates.process import Worker\n"
         f"worker = Worker({ODD!r})\n"
         "worker.run([{'digest': 'x', 'sources': {}, 'do': 'nothing'}])\n"
         "child = worker._child\n"
-        "child.send([{'digest': 'x', 'do': 'loop'}])\n"
+        "child.send(wire.pack([{'digest': 'x', 'do': 'loop'}]))\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(worker.pid))\n"
         "os._exit(0)\n"
     )

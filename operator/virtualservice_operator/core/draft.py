@@ -30,6 +30,8 @@ from virtualservice_operator.core.template_variables import Led, Scene
 
 # What the renderings for all developers may come to before equal rules are written once: looking at each takes time.
 _RULES_BEFORE: Final = 4 * RULES
+# Characters of all variables that one Service's renderings are given.
+_VARIABLES_LIMIT: Final = 4 * 1024 * 1024
 _ordered: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 # Stands in for a developer where nobody has a copy; rules that mention it are left out.
 NOBODY: Final = "vso-nobody-3f9a"
@@ -110,7 +112,7 @@ class _Rendering:
     def ask(self, entry: str, values: Sequence[Mapping[str, Any]], scene: Scene | None = None) -> list[Rendered]:
         """Return what the template comes to with each of these values beside those of the scene."""
         policy, template = self._templated.policy.policy, self._templated.template
-        texts = [(scene or self.scene).variables(template, more) for more in values]
+        texts = self._variables(entry, values, scene or self.scene)
         wanted = [Render(policy.key, policy.uid, policy.generation, template, entry, text) for text in texts]
         found = [self._renders.get(render) for render in wanted]
         missing = [render for render, result in zip(wanted, found, strict=True) if result is None]
@@ -120,6 +122,19 @@ class _Rendering:
         if failed:
             raise TemplateFails(failed[0].message)
         return [result for result in found if isinstance(result, Rendered)]
+
+    def _variables(self, entry: str, values: Sequence[Mapping[str, Any]], scene: Scene) -> list[str]:
+        """Return the variables of each rendering as text; all of them are in memory at once, so they are bounded."""
+        texts, size = list[str](), 0
+        for more in values:
+            texts.append(scene.variables(self._templated.template, more))
+            size += len(texts[-1])
+            if size > _VARIABLES_LIMIT:
+                raise TemplateFails(
+                    f"template {entry}: the variables of its {len(values)} renderings come to more than "
+                    f"{_VARIABLES_LIMIT >> 20} MiB; mention fewer of them, such as ServiceAnnotations or Developers"
+                )
+        return texts
 
     def developer(self, name: str, key: Key) -> dict[str, Any]:
         """Return the variables of a developer whose requests go to a Service."""

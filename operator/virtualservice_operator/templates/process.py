@@ -31,8 +31,12 @@ _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 5.0
 # Fewer than the worker keeps compiled (render.py), in the same order: what we take for loaded is.
 _REMEMBERED: Final = 100
-# Characters; as bytes of JSON it stays below what the worker takes as one message.
-_BATCH_SIZE: Final = 1024 * 1024
+# Characters, of which JSON makes at most 12 bytes each: several jobs stay below what the worker takes as one message.
+_BATCH_SIZE: Final = 512 * 1024
+_TOO_MUCH: Final = {
+    "ok": False,
+    "message": f"its variables come to more than {wire.MESSAGE_LIMIT >> 20} MiB; mention fewer of them",
+}
 COMMAND: Final = (sys.executable, "-I", "-m", "virtualservice_operator.templates.worker")
 
 Job = Mapping[str, Any]
@@ -123,7 +127,12 @@ class Worker:
         started, used = time.monotonic(), child.cpu_seconds()
         try:
             sent = list(self._slim(jobs))
-            child.send(sent)
+            message = wire.pack(sent)
+            if len(message) > wire.MESSAGE_LIMIT:
+                self._loaded.pop(sent[-1]["digest"], None)
+                yield Told(_TOO_MUCH)
+                return
+            child.send(message)
             for job in sent:
                 compiled = "sources" in job
                 answer = child.receive(COMPILE_DEADLINE if compiled else DEADLINE)
@@ -208,9 +217,9 @@ class _Child:
             self.kill()
             raise wire.Broken(f"it says nothing ({error})") from None
 
-    def send(self, jobs: Sequence[Job]) -> None:
-        """Send jobs; a child that does not take them is broken."""
-        rest, deadline = memoryview(wire.pack(jobs)), time.monotonic() + LONGEST_WAIT
+    def send(self, message: bytes) -> None:
+        """Send a message of jobs; a child that does not take it is broken."""
+        rest, deadline = memoryview(message), time.monotonic() + LONGEST_WAIT
         while rest:
             try:
                 rest = rest[os.write(self._input, rest) :]

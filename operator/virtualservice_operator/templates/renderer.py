@@ -5,10 +5,11 @@ A policy whose template ends the worker three times is not rendered again until 
 makes its namespace slow: it waits in another line than the others.
 """
 
+import hashlib
 import json
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -30,7 +31,12 @@ _TURN: Final = 0.05
 # So many jobs are sent at once: the child is not stopped in the middle of them, unless one of them ends it.
 _MOST_AT_ONCE: Final = 16
 CACHE_BYTES: Final = 16 * 1024 * 1024
-Place = tuple[str, str | None, str]
+# What Python takes for a key and its place in the order.
+_KEY_BYTES: Final = 256
+# Editions whose kills are remembered.
+_EDITIONS: Final = 4096
+Place = tuple[str, str | None, bytes]
+Edition = tuple[Any, ...]
 # What became of a rendering, for the metric: rendered, refused, killed or unavailable; and the seconds it took.
 Observer = Callable[[str, float], None]
 
@@ -45,9 +51,10 @@ class Cache(Mapping[Render, Result]):
         self._lock = threading.Lock()
 
     def __getitem__(self, render: Render) -> Result:
+        place = _place(render)
         with self._lock:
-            data = self._kept[_place(render)]
-            self._kept.move_to_end(_place(render))
+            data = self._kept[place]
+            self._kept.move_to_end(place)
         return _decode(data)
 
     def __iter__(self) -> Iterator[Render]:
@@ -58,13 +65,14 @@ class Cache(Mapping[Render, Result]):
 
     def put(self, render: Render, result: Result) -> None:
         """Keep a result."""
-        data = _encode(result)
+        place, data = _place(render), _encode(result)
         with self._lock:
-            self._size += len(data) - len(self._kept.pop(_place(render), b""))
-            self._kept[_place(render)] = data
+            before = self._kept.pop(place, None)
+            self._size += len(data) - len(before) if before is not None else len(data) + _KEY_BYTES
+            self._kept[place] = data
             while self._size > self._limit:
                 _, oldest = self._kept.popitem(last=False)
-                self._size -= len(oldest)
+                self._size -= len(oldest) + _KEY_BYTES
 
     def clear(self) -> None:
         """Forget everything."""
@@ -77,13 +85,25 @@ class Shared:
     """
     What several renderers have in common: results, kills by edition of a policy, and which namespaces are slow.
 
-    Safe for several threads: each entry is set by itself.
+    Safe for several threads.
     """
 
     def __init__(self) -> None:
         self.cache: Final = Cache()
-        self.kills: Final[Counter[tuple[Any, ...]]] = Counter()
+        self._kills: OrderedDict[Edition, int] = OrderedDict()
         self._slow_until: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def kills(self, edition: Edition) -> int:
+        """Return how often an edition of a policy has ended the worker."""
+        return self._kills.get(edition, 0)
+
+    def count_kill(self, edition: Edition) -> None:
+        """Count that an edition of a policy has ended the worker; what was counted longest ago is forgotten."""
+        with self._lock:
+            self._kills[edition] = self._kills.pop(edition, 0) + 1
+            if len(self._kills) > _EDITIONS:
+                self._kills.popitem(last=False)
 
     def is_slow(self, namespace: str) -> bool:
         """Tell whether a rendering of a namespace has taken long lately, or ended the worker."""
@@ -92,8 +112,9 @@ class Shared:
     def mark_slow(self, namespace: str) -> None:
         """Note that a rendering of a namespace took long."""
         now = time.monotonic()
-        self._slow_until = {name: until for name, until in self._slow_until.items() if until > now}
-        self._slow_until[namespace] = now + SLOW_FOR
+        with self._lock:
+            others = {name: until for name, until in self._slow_until.items() if until > now}
+            self._slow_until = {**others, namespace: now + SLOW_FOR}
 
 
 class Renderer:
@@ -104,7 +125,6 @@ class Renderer:
         self.cache: Final = self.shared.cache
         self._worker = worker
         self._observe = observe or (lambda _result, _seconds: None)
-        self._kills = self.shared.kills
         self._installed: Validator | None = None
 
     def use_schema(self, installed: Any) -> None:
@@ -148,7 +168,7 @@ class Renderer:
 
     def is_quarantined(self, render: Render) -> bool:
         """Tell whether the policy, as it is now, has ended the worker too often."""
-        return self._kills[_edition(render)] >= KILLS_TO_QUARANTINE
+        return self.shared.kills(_edition(render)) >= KILLS_TO_QUARANTINE
 
     def close(self) -> None:
         """End the worker for good."""
@@ -170,7 +190,7 @@ class Renderer:
             return None
         if told.ended is Ended.KILLED:
             self._observe("killed", told.seconds)
-            self._kills[_edition(render)] += 1
+            self.shared.count_kill(_edition(render))
             if self.is_quarantined(render):
                 return Failed(quarantine_message(), killed=True)
             return Failed(f"template {render.entry or ''}: {_KILLED}".replace("  ", " "), killed=True)
@@ -184,7 +204,9 @@ class Renderer:
         if answer.get("ok") is not True:
             name = str(answer.get("template") or render.entry or "")[:63]
             line, message = answer.get("line"), str(answer.get("message"))[:1024]
-            return Failed(f"template {name}, line {line}: {message}" if name and isinstance(line, int) else message)
+            if not name:
+                return Failed(message)
+            return Failed(f"template {name}{f', line {line}' if isinstance(line, int) else ''}: {message}")
         if render.entry is None:
             return Rendered(None, {})
         rendered = Rendered(answer.get("value"), _lines(answer.get("lines")))
@@ -222,10 +244,11 @@ def _job(render: Render) -> dict[str, Any]:
 
 
 def _place(render: Render) -> Place:
-    return (render.template.digest, render.entry, render.variables)
+    variables = hashlib.blake2b(render.variables.encode(), digest_size=16).digest()
+    return (render.template.digest, render.entry, variables)
 
 
-def _edition(render: Render) -> tuple[Any, ...]:
+def _edition(render: Render) -> Edition:
     return (render.policy, render.uid, render.generation)
 
 
