@@ -4,10 +4,23 @@ from typing import Any
 
 import pytest
 
-from builders import SETTINGS, as_stored, change, copy_of, developers, key, managed, namespaces, plan, policy, service
+from builders import (
+    SETTINGS,
+    as_stored,
+    change,
+    copy_of,
+    developers,
+    key,
+    managed,
+    namespace,
+    namespaces,
+    plan,
+    policy,
+    service,
+)
 from rendered import RENDERER, plan_rendered
 from virtualservice_operator.api.conditions import Reason, ServiceState
-from virtualservice_operator.core.changes import Entry
+from virtualservice_operator.core.changes import Action, Change, Entry
 from virtualservice_operator.core.draft import NOBODY
 from virtualservice_operator.core.objects import ClusterObject
 from virtualservice_operator.core.resolution import PlanSettings, Verdict
@@ -398,6 +411,54 @@ def test_a_whole_virtual_service_stays_in_its_place(before: str, after: str, say
     found = entry(cluster(whole(PER_DEVELOPER.replace(before, after, 1))))
     assert found.reason is Reason.OUTPUT_NOT_ALLOWED
     assert says in found.message
+
+
+def refusing(*more: ClusterObject, **spec: Any) -> Snapshot:
+    """Return a cluster in which the template writes alice's namespace out, and alice refuses by now."""
+    text = base(
+        "rules_before_default",
+        "- {name: mine, match: [{uri: {exact: /}}], route: [{destination: {host: reviews.alice.svc.cluster.local}}]}",
+    )
+    refuses = namespace("alice", allows="other")
+    return cluster({**spec, **whole(text)}, refuses, *more)
+
+
+def test_what_leads_to_a_namespace_that_has_refused_since_is_written_without_the_template() -> None:
+    found = refusing(managed("shop/reviews-virtual-service", leads_to=["alice"]))
+    assert names(found) == ["defaults.bob", "default"]
+    failed = entry(found)
+    assert (failed.state, failed.reason) == (ServiceState.FAILED, Reason.OUTPUT_NOT_ALLOWED)
+    assert failed.message.startswith("written without the template for now: template virtualService, line 3: ")
+    (only,) = plan_rendered(found, key("shop/reviews")).changes
+    assert isinstance(only, Change)
+    assert only.document is not None
+    found.put(as_stored(only.document))
+    assert plan_rendered(found, key("shop/reviews")).changes == ()
+    assert entry(found) == failed
+
+
+def test_a_namespace_that_refuses_is_noticed_where_nothing_else_has_changed() -> None:
+    allowed = cluster(whole(PER_DEVELOPER.replace("{{ DeveloperHost | tojson }}", "reviews.alice.svc.cluster.local")))
+    written = plan_rendered(allowed, key("shop/reviews")).wanted
+    assert written is not None
+    allowed.put(as_stored(written))
+    allowed.put(namespace("alice", allows="other"))
+    assert names(allowed) == ["defaults.bob", "default"]
+
+
+def test_where_not_even_the_operators_own_rules_are_allowed_it_is_deleted() -> None:
+    endless = {"copies": {"whenMissing": "Reject", "reject": {"status": 503, "body": "{{ ServiceName }}" * 1200}}}
+    found = plan_rendered(
+        refusing(managed("shop/reviews-virtual-service", leads_to=["alice"]), **endless), key("shop/reviews")
+    )
+    assert [item.action for item in found.changes] == [Action.DELETE]
+
+
+def test_what_leads_nowhere_that_has_refused_stays_as_it_is() -> None:
+    found = plan_rendered(refusing(managed("shop/reviews-virtual-service", leads_to=["bob"])), key("shop/reviews"))
+    assert found.changes == ()
+    assert found.entries["defaults"].reason is Reason.OUTPUT_NOT_ALLOWED
+    assert "for now" not in found.entries["defaults"].message
 
 
 # ---- failure

@@ -79,7 +79,7 @@ def make_draft(scene: Scene, renders: Renders) -> Draft:
     """Return the operator's rules, or what the template makes of them. Errors: `NeedsRenders`, `TemplateFails`."""
     templated = scene.blocks.templated
     if templated is None:
-        return Draft(_spec(scene, scene.sections))
+        return own_draft(scene)
     rendering, sections, parts = _Rendering(scene, templated, renders), scene.sections, list[Part]()
     if templated.template.has_developer_routes:
         sections, parts = _with_developer_routes(rendering)
@@ -91,6 +91,11 @@ def make_draft(scene: Scene, renders: Renders) -> Draft:
     (rendered,) = rendering.ask(VIRTUAL_SERVICE, [values], replace(scene, sections=sections))
     spec = {**_scope(scene), **rendered.document["spec"]}
     return Draft(spec, _metadata(rendered), (Part("", rendered, ""),))
+
+
+def own_draft(scene: Scene) -> Draft:
+    """Return the operator's rules."""
+    return Draft(_spec(scene, scene.sections))
 
 
 def _spec(scene: Scene, sections: Sections) -> dict[str, Any]:

@@ -26,10 +26,10 @@ from virtualservice_operator.core.changes import Action, Change, Entry, ServiceP
 from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
-from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft
+from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft, own_draft
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict
 from virtualservice_operator.core.foresee import foresee
-from virtualservice_operator.core.frozen import find_freezers, frozen_by, named_policies
+from virtualservice_operator.core.frozen import find_freezers, frozen_by, named_policies, reaches_refused
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.output import check_draft
 from virtualservice_operator.core.ownership import differs, digest, outranks, stamp
@@ -184,10 +184,10 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     contributing = [policy.policy for policy in governing]
     document = stamp(key, draft.spec, contributing, developers, draft.metadata)
     change = _change_for(document, observed)
-    if change is not None:
-        findings = _check(draft, document, scene)
-        if findings:
-            return _everywhere(key, governing, ServiceState.FAILED, findings[0])
+    # What a template made is looked at where it stands already too: a namespace may have refused since.
+    findings = _check(draft, document, scene) if change is not None or draft.parts else ()
+    if findings:
+        return _not_allowed(case, scene, developers, findings[0])
     entries = {policy.policy.key.name: _entry(key, policy, contest, placement) for policy in governing}
     if rival is not None and observed is not None:
         outranked = outranks(rival, observed)
@@ -196,6 +196,30 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     changes = (change,) if change is not None else ()
     source = blocks.templated.policy.policy.key if blocks.templated is not None else None
     return ServicePlan(key, changes, entries, document, placeholders, placement.due, templated=source)
+
+
+def _not_allowed(case: Case, scene: Scene, developers: Sequence[str], finding: Finding) -> ServicePlan:
+    """
+    Return the plan where the result is not allowed: what stands stays.
+
+    Safety first: what routes to a namespace that is denied by now, or has withdrawn its consent, is written anew without
+    the template; where not even that is allowed, it is deleted.
+    """
+    key, observed = case.key, case.observed
+    plan = _everywhere(key, scene.policies, ServiceState.FAILED, finding)
+    if observed is None or scene.blocks.templated is None:
+        return plan
+    draft = own_draft(scene)
+    document = stamp(key, draft.spec, [policy.policy for policy in scene.policies], developers)
+    change = _change_for(document, observed)
+    is_unsafe = reaches_refused(case.snapshot, observed)
+    if is_unsafe and _check(draft, document, scene):
+        return replace(plan, changes=tuple(_delete(observed, finding.message)))
+    if change is not None and not is_unsafe:
+        return plan
+    said = replace(finding, message=f"written without the template for now: {finding.message}")
+    plan = _everywhere(key, scene.policies, ServiceState.FAILED, said)
+    return replace(plan, changes=(change,) if change is not None else (), wanted=document)
 
 
 def _check(draft: Draft, document: dict[str, Any], scene: Scene) -> tuple[Finding, ...]:
