@@ -187,8 +187,12 @@ def test_a_rule_for_the_callers_namespace_stands_after_all_explicit_ones() -> No
     assert names(cluster(routes(text))) == ["h", "h", "s", "s", "default"]
 
 
-def test_a_developers_rule_that_takes_everything_is_refused() -> None:
-    found = entry(cluster(routes("- route: {{ DeveloperRules[0].route | tojson }}\n")))
+@pytest.mark.parametrize(
+    "match",
+    ["", "match: [{port: 80}], ", "match: [{headers: {}}], ", "match: [{ignoreUriCase: true, gateways: [mesh]}], "],
+)
+def test_a_developers_rule_that_takes_everything_is_refused(match: str) -> None:
+    found = entry(cluster(routes(f"- {{{match}route: {{{{ DeveloperRules[0].route | tojson }}}}}}\n")))
     assert found.rejection is not None
     assert "template developerRoutes, line 1: [0]: the rule takes every request of a port" in found.rejection.message
 
@@ -226,6 +230,11 @@ def test_per_developer_the_rules_are_put_together_and_the_catch_all_comes_last()
         ),
         {"route": [{"destination": {"host": HOST}}]},
     ]
+
+
+def test_a_last_rule_may_say_that_it_takes_everything() -> None:
+    text = base("default_rule", "- {match: [{uri: {prefix: /}}], route: {{ DefaultRule.route | tojson }}}")
+    assert http(cluster(whole(text)))[-1]["match"] == [{"uri": {"prefix": "/"}}]
 
 
 def test_per_developer_nobody_leaves_nothing_behind() -> None:
@@ -376,6 +385,51 @@ def test_per_developer_what_differs_outside_the_rules_is_refused(before: str, af
             "rules_before_default",
             "- {match: [{gateways: [a/b]}], directResponse: {status: 200}}",
             'spec.http[2].match[0].gateways: "a/b" is not permitted',
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{headers: {uri: {exact: /x}}}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].headers: "uri" is part of the request line, not a header',
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{uri: {exact: /x}, withoutHeaders: {host: {}}}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].withoutHeaders: "host" is part of the request line',
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{gateways: [mesh], sourceNamespace: dev-x}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].sourceNamespace: "dev-x" is ignored by Istio beside gateways',
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{gateways: [mesh], sourceLabels: {a: b}}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].sourceLabels: {"a": "b"} is ignored by Istio beside gateways',
+        ),
+        *(
+            (
+                "rules_before_default",
+                f"- {{match: [{match}], directResponse: {{status: 200}}}}",
+                "spec.http[2]: takes every request, so the rules after it are never reached",
+            )
+            for match in (
+                *("{headers: {}}", "{queryParams: {}, name: x}", "{withoutHeaders: {}}", "{sourceLabels: {}}"),
+                *("{ignoreUriCase: false}", "{gateways: [mesh]}", "{uri: {prefix: /}}"),
+            )
+        ),
+        *(
+            (
+                "rules_before_default",
+                f"- {{match: [{{uri: {{exact: /x}}}}], {answer}, {field}}}",
+                f"spec.http[2].{field.partition(':')[0]}: Istio refuses it beside {answer.partition(':')[0]}",
+            )
+            for answer in ("directResponse: {status: 200}", "redirect: {uri: /y}")
+            for field in ("rewrite: {uri: /z}", "fault: {abort: {httpStatus: 500}}")
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{uri: {exact: /x}}], retries: {attempts: 0, retryOn: 5xx}, route: {{ DefaultRule.route | tojson }}}",
+            "has settings for 0 attempts, which Istio refuses",
         ),
         ("metadata", "labels: {app.kubernetes.io/name: x}", '"app.kubernetes.io/name" is reserved (kubernetes.io)'),
         (

@@ -212,7 +212,17 @@ def _rendered_rules(first: WrittenRule, rendered: Rendered) -> Iterator[tuple[Wr
 def _is_selective(rule: Rule) -> bool:
     """Tell whether a rule takes some requests of a port only."""
     matches = rule.get("match") or ()
-    return bool(matches) and all(match.keys() - {"port", "name"} for match in matches)
+    return bool(matches) and all(map(narrowing, matches))
+
+
+def narrowing(match: Mapping[str, Any]) -> frozenset[str]:
+    """
+    Return the fields of a match that leave requests of its port out.
+
+    An empty mapping leaves none out, nor does the beginning that every path has, nor the one gateway that is permitted.
+    """
+    filled = {key for key, value in match.items() if value not in ({}, {"prefix": "/"})}
+    return frozenset(filled - {"port", "name", "gateways", "ignoreUriCase"})
 
 
 # ---- renderPer: Developer
