@@ -343,6 +343,29 @@ def test_the_place_of_a_field_with_an_endless_name_is_found_at_once() -> None:
     assert time.thread_time() - begun < 0.1
 
 
+def test_a_number_without_a_fraction_is_a_whole_one() -> None:
+    result = rendered(WHOLE.replace("    - destination", "    - weight: {{ 100 / 2 }}\n      destination"))
+    assert isinstance(result, Rendered)
+    weight = result.document["spec"]["http"][0]["route"][0]["weight"]
+    assert json.dumps(weight) == "50"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        'timeout: "10s\\n"',
+        'headers: {request: {set: {"x-a\\n": b}}}',
+        'headers: {request: {remove: ["x-a\\n"]}}',
+        'match: [{queryParams: {"a\\n": {exact: b}}}]',
+        'match: [{sourceLabels: {"a\\n": b}}]',
+    ],
+)
+def test_a_line_break_at_the_end_does_not_pass(field: str) -> None:
+    result = rendered(WHOLE.replace("- route:", f"- {field}\n    route:"))
+    assert isinstance(result, Failed)
+    assert "is not written as it must be" in result.message
+
+
 def test_what_is_no_mapping_is_refused() -> None:
     assert rendered("- a").message == 'template: the document: ["a"] is not a mapping'
 

@@ -209,7 +209,7 @@ class Renderer:
             return Failed(f"template {name}{f', line {line}' if isinstance(line, int) else ''}: {message}")
         if render.entry is None:
             return Rendered(None, {})
-        rendered = Rendered(answer.get("value"), _lines(answer.get("lines")))
+        rendered = Rendered(_with_whole_numbers(answer.get("value")), _lines(answer.get("lines")))
         found = self._problems(render.entry, rendered.document)
         if not found:
             return rendered
@@ -250,6 +250,15 @@ def _place(render: Render) -> Place:
 
 def _edition(render: Render) -> Edition:
     return (render.policy, render.uid, render.generation)
+
+
+def _with_whole_numbers(data: Any) -> Any:
+    """Return data with 50 for 50.0, which is how the API server stores it."""
+    if isinstance(data, dict):
+        return {key: _with_whole_numbers(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_with_whole_numbers(item) for item in data]
+    return int(data) if isinstance(data, float) and data.is_integer() else data
 
 
 def _lines(lines: Any) -> dict[str, tuple[str, int]]:
