@@ -194,6 +194,20 @@ def test_a_worker_that_says_nothing_is_not_waited_for_for_ever(said: list[str]) 
     assert "it says nothing" in said[0]
 
 
+def test_a_worker_can_be_started_before_it_is_needed(worker: Worker) -> None:
+    worker.begin()
+    assert answers(worker.run([job("a: 1")])) == [{"a": 1}]
+    assert worker.starts == 1
+
+
+def test_a_worker_that_was_not_needed_is_ended_too(worker: Worker) -> None:
+    worker.begin()
+    assert worker._begun is not None
+    pid = worker._begun.pid
+    worker.close()
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_closed_worker_starts_no_more(worker: Worker) -> None:
     worker.run([job("a: 1")])
     worker.close()

@@ -5,6 +5,7 @@ The deadline is CPU time of the worker, so that a machine with much else to do m
 several seconds ends it all the same. Whatever happens to it costs the job at hand; the others are done by the next one.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -80,6 +81,7 @@ class Worker:
         self._nice = nice
         self._log = log or (lambda _: None)
         self._child: _Child | None = None
+        self._begun: _Child | None = None
         self._loaded: OrderedDict[str, None] = OrderedDict()
         self._last_words = ""
         self._fails = 0
@@ -90,6 +92,11 @@ class Worker:
     def pid(self) -> int | None:
         """Return the child's process id, while there is one."""
         return self._child.pid if self._child is not None else None
+
+    def begin(self) -> None:
+        """Start the child and do not wait until it is ready; trouble is told when it is needed."""
+        with contextlib.suppress(OSError):
+            self._begun = _Child(self._command, self._nice)
 
     def run(self, jobs: Sequence[Job]) -> list[Told]:
         """
@@ -117,10 +124,11 @@ class Worker:
 
     def stop(self) -> None:
         """End the child; the next job starts another."""
-        child, self._child = self._child, None
+        children, self._child, self._begun = (self._child, self._begun), None, None
         self._loaded.clear()
-        if child is not None:
-            child.kill()
+        for child in children:
+            if child is not None:
+                child.kill()
 
     def _run_batch(self, child: "_Child", jobs: Sequence[Job]) -> Iterator[Told]:
         """Yield what came of jobs, up to the first that ends the child."""
@@ -165,7 +173,7 @@ class Worker:
         if self._closed or now < self._not_before:
             return None
         try:
-            child = _Child(self._command, self._nice)
+            child, self._begun = self._begun or _Child(self._command, self._nice), None
             unlocked = child.greeting()
         except (OSError, wire.Broken) as error:
             self._fails += 1
