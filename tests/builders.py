@@ -71,12 +71,20 @@ def copy_of(original: str, place: str, /, **named: int) -> Service:
 
 
 def namespace(
-    name: str, /, *, developer: str | None = None, labels: Mapping[str, str] | None = None, terminating: bool = False
+    name: str,
+    /,
+    *,
+    developer: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    allows: str | None = None,
+    terminating: bool = False,
 ) -> Namespace:
-    """Return a Namespace; `developer` is the value of our label."""
+    """Return a Namespace; `developer` is the value of our label, `allows` of the annotation of consent."""
     owned = {} if developer is None else {names.DEVELOPER_LABEL: developer}
     deleted = {"deletionTimestamp": CREATED} if terminating else {}
-    found = decode({"kind": "Namespace", "metadata": {"name": name, "labels": {**owned, **(labels or {})}, **deleted}})
+    consent = {} if allows is None else {"annotations": {names.CONSENT_ANNOTATION: allows}}
+    metadata = {"name": name, "labels": {**owned, **(labels or {})}, **consent, **deleted}
+    found = decode({"kind": "Namespace", "metadata": metadata})
     assert isinstance(found, Namespace)
     return found
 

@@ -48,3 +48,19 @@ def test_a_frozen_route_goes_too(world: World) -> None:
     assert world.rules("reviews", "shop") == ["other.alice", "default"]
     consent(world, "alice", "somebody-else")
     eventually("planned anew without the policy that froze it", lambda: world.rules("reviews", "shop") == ["default"])
+
+
+def test_what_a_template_writes_out_goes_too(world: World) -> None:
+    shop_with_alice(world, "reviews")
+    block = f"- {{name: mine, route: [{{destination: {{host: {world.host('reviews', 'alice')}}}}}], match: [{{uri: {{exact: /}}}}]}}"
+    text = f'{{% extends "base" %}}{{% block rules_before_default %}}\n{block}\n{{% endblock %}}'
+    world.policy("defaults", "shop", developersFrom=only(world, "alice"), template={"virtualService": text})
+    world.wait_ready("defaults", "shop")
+    assert world.rules("reviews", "shop") == ["defaults.alice", "mine", "default"]
+    consent(world, "alice", "somebody-else")
+    eventually("written without the template", lambda: world.rules("reviews", "shop") == ["default"])
+    world.wait_condition("defaults", "shop", "Programmed", ("False", "OutputNotAllowed"))
+    assert "written without the template for now" in world.message("defaults", "shop", "Programmed")
+    consent(world, "alice", None)
+    eventually("as before", lambda: world.rules("reviews", "shop") == ["defaults.alice", "mine", "default"])
+    world.wait_ready("defaults", "shop")

@@ -175,7 +175,7 @@ class _Scripted(Worker):
         super().__init__(())
         self._data = data
 
-    def run(self, jobs: Sequence[Job]) -> list[Told]:
+    def run_some(self, jobs: Sequence[Job]) -> list[Told]:
         return [Told({"ok": True, "value": self._data, "lines": {}}) for _ in jobs]
 
 

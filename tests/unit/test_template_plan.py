@@ -4,10 +4,23 @@ from typing import Any
 
 import pytest
 
-from builders import SETTINGS, as_stored, change, copy_of, developers, key, managed, namespaces, plan, policy, service
+from builders import (
+    SETTINGS,
+    as_stored,
+    change,
+    copy_of,
+    developers,
+    key,
+    managed,
+    namespace,
+    namespaces,
+    plan,
+    policy,
+    service,
+)
 from rendered import RENDERER, plan_rendered
 from virtualservice_operator.api.conditions import Reason, ServiceState
-from virtualservice_operator.core.changes import Entry
+from virtualservice_operator.core.changes import Action, Change, Entry
 from virtualservice_operator.core.draft import NOBODY
 from virtualservice_operator.core.objects import ClusterObject
 from virtualservice_operator.core.resolution import PlanSettings, Verdict
@@ -174,8 +187,12 @@ def test_a_rule_for_the_callers_namespace_stands_after_all_explicit_ones() -> No
     assert names(cluster(routes(text))) == ["h", "h", "s", "s", "default"]
 
 
-def test_a_developers_rule_that_takes_everything_is_refused() -> None:
-    found = entry(cluster(routes("- route: {{ DeveloperRules[0].route | tojson }}\n")))
+@pytest.mark.parametrize(
+    "match",
+    ["", "match: [{port: 80}], ", "match: [{headers: {}}], ", "match: [{ignoreUriCase: true, gateways: [mesh]}], "],
+)
+def test_a_developers_rule_that_takes_everything_is_refused(match: str) -> None:
+    found = entry(cluster(routes(f"- {{{match}route: {{{{ DeveloperRules[0].route | tojson }}}}}}\n")))
     assert found.rejection is not None
     assert "template developerRoutes, line 1: [0]: the rule takes every request of a port" in found.rejection.message
 
@@ -215,6 +232,11 @@ def test_per_developer_the_rules_are_put_together_and_the_catch_all_comes_last()
     ]
 
 
+def test_a_last_rule_may_say_that_it_takes_everything() -> None:
+    text = base("default_rule", "- {match: [{uri: {prefix: /}}], route: {{ DefaultRule.route | tojson }}}")
+    assert http(cluster(whole(text)))[-1]["match"] == [{"uri": {"prefix": "/"}}]
+
+
 def test_per_developer_nobody_leaves_nothing_behind() -> None:
     found = cluster({**whole(PER_DEVELOPER), "developers": developers("carol")}, *namespaces("carol"))
     assert http(found) == [{"route": [{"destination": {"host": HOST}}]}]
@@ -246,6 +268,63 @@ def test_per_developer_a_route_to_a_placeholder_stays() -> None:
     assert [str(item.target) for item in found.changes] == ["alice/reviews", "shop/reviews-virtual-service"]
     assert found.wanted is not None
     assert found.wanted["spec"]["http"][0]["route"][0]["destination"]["host"] == "reviews.alice.svc.cluster.local"
+
+
+def crowd(count: int, spec: dict[str, Any]) -> Snapshot:
+    """Return a cluster in which so many developers share one copy of reviews."""
+    listed = developers(**{f"d{number}": ["dev"] for number in range(count)})
+    copies = (service("shop/reviews"), service("dev/reviews"))
+    objects: list[ClusterObject] = [*namespaces("shop", "dev"), *copies]
+    return Snapshot(SETTINGS, [*objects, policy("shop/defaults", {"developers": listed, **spec})])
+
+
+MANY = """\
+  {% for i in range(40) %}
+  - {match: [{uri: {exact: "/{{ WHOSE }}/{{ i }}"}}], directResponse: {status: 200}}
+  {% endfor %}
+"""
+
+
+@pytest.mark.parametrize(
+    ("developer_count", "whose", "says"),
+    [
+        (30, "DeveloperName", "template virtualService: its rules for all developers are 1231, more than 1024"),
+        (101, "DeveloperName", "template virtualService: its rules for all developers are 4242, more than 4096"),
+        (101, "ServiceName", "template virtualService: its rules for all developers are 4242, more than 4096"),
+    ],
+)
+def test_per_developer_more_rules_than_one_virtual_service_has_are_refused(
+    developer_count: int, whose: str, says: str
+) -> None:
+    text = PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", whose))
+    found = entry(crowd(developer_count, whole(text)))
+    assert found.rejection is not None
+    assert says in found.rejection.message
+    assert "write fewer for each developer" in found.rejection.message
+
+
+def test_per_developer_equal_rules_do_not_count() -> None:
+    text = PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "ServiceName"))
+    assert len(http(crowd(90, whole(text)))) == 40 + 90 + 1
+
+
+def test_variables_for_many_developers_are_bounded() -> None:
+    objects: list[ClusterObject] = [*namespaces("shop", "dev"), service("dev/reviews")]
+    endless = service("shop/reviews", annotations={"note": "x" * 200_000})
+    spec = {"developers": developers(**{f"d{number}": ["dev"] for number in range(30)})}
+    text = whole(PER_DEVELOPER + "{# ServiceAnnotations #}")
+    found = entry(Snapshot(SETTINGS, [*objects, endless, policy("shop/defaults", {**spec, **text})]))
+    assert found.rejection is not None
+    assert (
+        "template virtualService: the variables of its 30 renderings come to more than 4 MiB; mention fewer of them"
+        in found.rejection.message
+    )
+
+
+def test_more_rules_of_developers_than_one_virtual_service_has_are_refused() -> None:
+    found = entry(crowd(26, routes(MANY.replace("WHOSE", "DeveloperName").replace("  -", "-"))))
+    assert found.rejection is not None
+    assert "template developerRoutes: its rules for all developers are 1040, more than 1024" in found.rejection.message
 
 
 @pytest.mark.parametrize(
@@ -311,6 +390,51 @@ def test_per_developer_what_differs_outside_the_rules_is_refused(before: str, af
             "- {match: [{gateways: [a/b]}], directResponse: {status: 200}}",
             'spec.http[2].match[0].gateways: "a/b" is not permitted',
         ),
+        (
+            "rules_before_default",
+            "- {match: [{headers: {uri: {exact: /x}}}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].headers: "uri" is part of the request line, not a header',
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{uri: {exact: /x}, withoutHeaders: {host: {}}}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].withoutHeaders: "host" is part of the request line',
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{gateways: [mesh], sourceNamespace: dev-x}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].sourceNamespace: "dev-x" is ignored by Istio beside gateways',
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{gateways: [mesh], sourceLabels: {a: b}}], directResponse: {status: 200}}",
+            'spec.http[2].match[0].sourceLabels: {"a": "b"} is ignored by Istio beside gateways',
+        ),
+        *(
+            (
+                "rules_before_default",
+                f"- {{match: [{match}], directResponse: {{status: 200}}}}",
+                "spec.http[2]: takes every request, so the rules after it are never reached",
+            )
+            for match in (
+                *("{headers: {}}", "{queryParams: {}, name: x}", "{withoutHeaders: {}}", "{sourceLabels: {}}"),
+                *("{ignoreUriCase: false}", "{gateways: [mesh]}", "{uri: {prefix: /}}"),
+            )
+        ),
+        *(
+            (
+                "rules_before_default",
+                f"- {{match: [{{uri: {{exact: /x}}}}], {answer}, {field}}}",
+                f"spec.http[2].{field.partition(':')[0]}: Istio refuses it beside {answer.partition(':')[0]}",
+            )
+            for answer in ("directResponse: {status: 200}", "redirect: {uri: /y}")
+            for field in ("rewrite: {uri: /z}", "fault: {abort: {httpStatus: 500}}")
+        ),
+        (
+            "rules_before_default",
+            "- {match: [{uri: {exact: /x}}], retries: {attempts: 0, retryOn: 5xx}, route: {{ DefaultRule.route | tojson }}}",
+            "has settings for 0 attempts, which Istio refuses",
+        ),
         ("metadata", "labels: {app.kubernetes.io/name: x}", '"app.kubernetes.io/name" is reserved (kubernetes.io)'),
         (
             "metadata",
@@ -345,6 +469,54 @@ def test_a_whole_virtual_service_stays_in_its_place(before: str, after: str, say
     found = entry(cluster(whole(PER_DEVELOPER.replace(before, after, 1))))
     assert found.reason is Reason.OUTPUT_NOT_ALLOWED
     assert says in found.message
+
+
+def refusing(*more: ClusterObject, **spec: Any) -> Snapshot:
+    """Return a cluster in which the template writes alice's namespace out, and alice refuses by now."""
+    text = base(
+        "rules_before_default",
+        "- {name: mine, match: [{uri: {exact: /}}], route: [{destination: {host: reviews.alice.svc.cluster.local}}]}",
+    )
+    refuses = namespace("alice", allows="other")
+    return cluster({**spec, **whole(text)}, refuses, *more)
+
+
+def test_what_leads_to_a_namespace_that_has_refused_since_is_written_without_the_template() -> None:
+    found = refusing(managed("shop/reviews-virtual-service", leads_to=["alice"]))
+    assert names(found) == ["defaults.bob", "default"]
+    failed = entry(found)
+    assert (failed.state, failed.reason) == (ServiceState.FAILED, Reason.OUTPUT_NOT_ALLOWED)
+    assert failed.message.startswith("written without the template for now: template virtualService, line 3: ")
+    (only,) = plan_rendered(found, key("shop/reviews")).changes
+    assert isinstance(only, Change)
+    assert only.document is not None
+    found.put(as_stored(only.document))
+    assert plan_rendered(found, key("shop/reviews")).changes == ()
+    assert entry(found) == failed
+
+
+def test_a_namespace_that_refuses_is_noticed_where_nothing_else_has_changed() -> None:
+    allowed = cluster(whole(PER_DEVELOPER.replace("{{ DeveloperHost | tojson }}", "reviews.alice.svc.cluster.local")))
+    written = plan_rendered(allowed, key("shop/reviews")).wanted
+    assert written is not None
+    allowed.put(as_stored(written))
+    allowed.put(namespace("alice", allows="other"))
+    assert names(allowed) == ["defaults.bob", "default"]
+
+
+def test_where_not_even_the_operators_own_rules_are_allowed_it_is_deleted() -> None:
+    endless = {"copies": {"whenMissing": "Reject", "reject": {"status": 503, "body": "{{ ServiceName }}" * 1200}}}
+    found = plan_rendered(
+        refusing(managed("shop/reviews-virtual-service", leads_to=["alice"]), **endless), key("shop/reviews")
+    )
+    assert [item.action for item in found.changes] == [Action.DELETE]
+
+
+def test_what_leads_nowhere_that_has_refused_stays_as_it_is() -> None:
+    found = plan_rendered(refusing(managed("shop/reviews-virtual-service", leads_to=["bob"])), key("shop/reviews"))
+    assert found.changes == ()
+    assert found.entries["defaults"].reason is Reason.OUTPUT_NOT_ALLOWED
+    assert "for now" not in found.entries["defaults"].message
 
 
 # ---- failure

@@ -1,6 +1,8 @@
 """Renderings as values: kept, counted, judged by the schema, and a policy that ends the worker three times."""
 
 import json
+import time
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,9 +35,14 @@ class Scripted(Worker):
         self.asked: list[Job] = []
         self._told = list(told)
 
-    def run(self, jobs: Sequence[Job]) -> list[Told]:
-        self.asked.extend(jobs)
-        return [self._told.pop(0) for _ in jobs]
+    def run_some(self, jobs: Sequence[Job]) -> list[Told]:
+        found = []
+        for job in jobs:
+            self.asked.append(job)
+            found.append(self._told.pop(0))
+            if found[-1].ended is Ended.KILLED:
+                break
+        return found
 
 
 def render(text: str = WHOLE, *, generation: int = 1, variables: str = "{}", **more: Any) -> Render:
@@ -94,11 +101,50 @@ def test_a_kill_is_not_kept_and_the_third_quarantines_until_the_next_generation(
 
 
 def test_a_namespace_is_slow_for_a_while_after_a_long_rendering() -> None:
-    quick, slow = Renderer(Scripted(told({}))), Renderer(Scripted(Told({"ok": True}, None, 0.2)))
-    for renderer, expected in ((quick, False), (slow, True)):
+    for item, expected in (
+        (Told({"ok": True}, seconds=9), False),
+        (Told({"ok": True}, cpu=0.05), True),
+        (Told({"ok": True}, cpu=0.05, compiled=True), False),
+        (Told({"ok": True}, cpu=0.3, compiled=True), True),
+        (KILLED, True),
+    ):
+        renderer = Renderer(Scripted(item))
         renderer.render([render()])
         assert renderer.shared.is_slow("shop") is expected
         assert not renderer.shared.is_slow("other")
+
+
+def test_a_turn_ends_with_the_first_rendering_that_takes_long() -> None:
+    light, heavy = Told(GOOD.answer), Told(GOOD.answer, cpu=0.2)
+    needs = [render(variables=str(number)) for number in range(9)]
+    for item in (heavy, KILLED):
+        worker = Scripted(light, light, item, light, light, light, light)
+        renderer = Renderer(worker)
+        assert list(renderer.render_some(needs)) == needs[: len(worker.asked)]
+        assert len(worker.asked) == 3
+        assert renderer.shared.is_slow("shop")
+
+
+def test_the_third_kill_is_the_last_however_many_renderings_are_asked_for() -> None:
+    worker = Scripted(KILLED, KILLED, KILLED)
+    results = Renderer(worker).render([render(variables=str(number)) for number in range(256)])
+    assert len(results) == 256
+    assert sum(isinstance(result, Failed) and result.killed for result in results.values()) == 3
+    assert len(worker.asked) == 3
+
+
+def test_more_and_more_is_sent_at_once_while_it_goes_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virtualservice_operator.templates.renderer._TURN", 60.0)
+    sizes = []
+
+    class Counted(Scripted):
+        def run_some(self, jobs: Sequence[Job]) -> list[Told]:
+            sizes.append(len(jobs))
+            return super().run_some(jobs)
+
+    needs = [render(variables=str(number)) for number in range(50)]
+    assert len(Renderer(Counted(*[GOOD] * 50)).render_some(needs)) == 50
+    assert sizes == [1, 2, 4, 8, 16, 16, 3]
 
 
 def test_renderers_that_share_count_kills_together() -> None:
@@ -137,12 +183,31 @@ def test_an_answer_of_another_form_is_a_failure(answer: Any) -> None:
 
 
 def test_the_cache_forgets_the_oldest_where_there_is_no_room() -> None:
-    cache = Cache(limit=300)
+    cache = Cache(limit=2000)
     for number in range(100):
         cache.put(render(variables=str(number)), Failed("x" * 50))
-    assert 1 <= len(cache) <= 6
+        cache.put(render(variables=str(number)), Failed("x" * 50))
+    assert 4 <= len(cache) <= 6
     assert render(variables="0") not in cache
     assert cache[render(variables="99")] == Failed("x" * 50)
+
+
+def test_the_cache_holds_no_variables() -> None:
+    tracemalloc.start()
+    cache = Cache(limit=10_000_000)
+    for number in range(200):
+        cache.put(render(variables=f"{number:100000}"), Failed("x"))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(cache) == 200
+    assert kept < 1_000_000
+
+
+def test_the_kills_of_some_thousand_editions_are_remembered() -> None:
+    shared = Shared()
+    for number in range(5000):
+        shared.count_kill((number,))
+    assert (shared.kills((0,)), shared.kills((4999,)), len(shared._kills)) == (0, 1, 4096)
 
 
 def test_what_is_kept_comes_back_equal() -> None:
@@ -205,6 +270,101 @@ def test_a_wrong_field_is_said_with_line_path_value_and_the_way(before: str, aft
     assert isinstance(result, Failed)
     assert result.message.startswith("template virtualService, line ")
     assert says in result.message
+
+
+def with_regexes(*regexes: str) -> list[tuple[str, str]]:
+    """Return what is wrong about a VirtualService with a rule for each regular expression."""
+    route = [{"destination": {"host": "a"}}]
+    rules = [
+        {"match": [{"uri": {"regex": regex}} for regex in regexes[at : at + 60]], "route": route}
+        for at in range(0, len(regexes), 60)
+    ]
+    document = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "spec": {"hosts": ["a"], "http": rules},
+    }
+    return judge.problems(judge.VIRTUAL_SERVICE, document)
+
+
+@pytest.mark.parametrize(
+    "regex",
+    [
+        *("a" * 1024, ".*" * 512, "|".join(f"user{number:04}" for number in range(113))),
+        *(r"(.*,)?\s*developer=alice\s*([,;].*)?", r"\p{L}+", "[^/]{1,255}/[^/]{1,255}", "/v[0-9]{1,3}/.{1,1000}"),
+        *("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", r"(?i)\w{1000}", r"\pL{5}"),
+    ],
+)
+def test_an_honest_regular_expression_is_taken(regex: str) -> None:
+    assert with_regexes(regex) == []
+
+
+@pytest.mark.parametrize(
+    ("regex", "says"),
+    [
+        ("(", '"(" is not an RE2 regular expression; Istio knows no other kind'),
+        ("(?=a)", "is not an RE2 regular expression"),
+        (r"(?i)(\pL\pN){100}N", "is too large a regular expression; write a simpler one"),
+        (r"\pL" * 33, "has more than 32 groups of Unicode"),
+        ("a" * 1025, "is longer than 1024"),
+    ],
+)
+def test_a_regular_expression_that_costs_too_much_is_refused(regex: str, says: str) -> None:
+    ((path, text),) = with_regexes(regex)
+    assert path == "spec.http[0].match[0].uri.regex"
+    assert says in text
+
+
+def test_regular_expressions_are_few_and_each_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr("re2.compile", lambda value, _: compiled.append(value))
+    assert with_regexes(*["same"] * 2000) == []
+    assert compiled == ["same"]
+    assert "comes after 1024 different" in with_regexes(*[f"r{number}" for number in range(1025)])[0][1]
+
+
+def test_regular_expressions_that_are_slow_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "_REGEX_SECONDS", 0.0)
+    ((path, text),) = with_regexes("a", "b")
+    assert path == "spec.http[0].match[1].uri.regex"
+    assert "comes after regular expressions that take too long to compile" in text
+
+
+def test_what_judging_costs_counts_as_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "problems", lambda *_: [("a", str(sum(range(3_000_000))))])
+    renderer = Renderer(Scripted(GOOD))
+    renderer.render([render()])
+    assert renderer.shared.is_slow("shop")
+
+
+def test_the_place_of_a_field_with_an_endless_name_is_found_at_once() -> None:
+    found = Rendered({}, {"spec.http[0]": ("virtualService", 7)})
+    begun = time.thread_time()
+    assert found.place("spec.http[0]." + "." * 200_000) == "template virtualService, line 7"
+    assert time.thread_time() - begun < 0.1
+
+
+def test_a_number_without_a_fraction_is_a_whole_one() -> None:
+    result = rendered(WHOLE.replace("    - destination", "    - weight: {{ 100 / 2 }}\n      destination"))
+    assert isinstance(result, Rendered)
+    weight = result.document["spec"]["http"][0]["route"][0]["weight"]
+    assert json.dumps(weight) == "50"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        'timeout: "10s\\n"',
+        'headers: {request: {set: {"x-a\\n": b}}}',
+        'headers: {request: {remove: ["x-a\\n"]}}',
+        'match: [{queryParams: {"a\\n": {exact: b}}}]',
+        'match: [{sourceLabels: {"a\\n": b}}]',
+    ],
+)
+def test_a_line_break_at_the_end_does_not_pass(field: str) -> None:
+    result = rendered(WHOLE.replace("- route:", f"- {field}\n    route:"))
+    assert isinstance(result, Failed)
+    assert "is not written as it must be" in result.message
 
 
 def test_what_is_no_mapping_is_refused() -> None:

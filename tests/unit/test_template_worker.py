@@ -90,6 +90,16 @@ def test_jobs_that_are_too_much_for_one_message_go_in_several(worker: Worker) ->
     assert worker.kills == 0
 
 
+def test_a_job_that_is_too_much_for_one_message_is_refused_and_the_others_are_done(worker: Worker) -> None:
+    """Its texts have not arrived then; the next job with them brings them."""
+    text = "a: {{ ServiceName }}"
+    endless = {**job(text), "variables": json.dumps({"ServiceName": "x" * 9_000_000, "ClusterDomain": "c"})}
+    told = worker.run([job("a: 1"), endless, job(text)])
+    assert [item.answer["ok"] for item in told] == [True, False, True]
+    assert "its variables come to more than 8 MiB" in told[1].answer["message"]
+    assert (worker.starts, worker.kills) == (1, 0)
+
+
 def test_it_is_locked_or_says_why_not(worker: Worker, said: list[str]) -> None:
     worker.run([job("a: 1")])
     assert said == [] or "without its system call filter" in said[0]
@@ -184,6 +194,20 @@ def test_a_worker_that_says_nothing_is_not_waited_for_for_ever(said: list[str]) 
     assert "it says nothing" in said[0]
 
 
+def test_a_worker_can_be_started_before_it_is_needed(worker: Worker) -> None:
+    worker.begin()
+    assert answers(worker.run([job("a: 1")])) == [{"a": 1}]
+    assert worker.starts == 1
+
+
+def test_a_worker_that_was_not_needed_is_ended_too(worker: Worker) -> None:
+    worker.begin()
+    assert worker._begun is not None
+    pid = worker._begun.pid
+    worker.close()
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_closed_worker_starts_no_more(worker: Worker) -> None:
     worker.run([job("a: 1")])
     worker.close()
@@ -194,11 +218,12 @@ def test_the_worker_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """Its input ends; and one that computes without end is ended by the kernel."""
     script = (
         "import sys, os\n"
+        "from virtualservice_operator.templates import wire\n"
         "from virtualservice_operator.templates.process import Worker\n"
         f"worker = Worker({ODD!r})\n"
         "worker.run([{'digest': 'x', 'sources': {}, 'do': 'nothing'}])\n"
         "child = worker._child\n"
-        "child.send([{'digest': 'x', 'do': 'loop'}])\n"
+        "child.send(wire.pack([{'digest': 'x', 'do': 'loop'}]))\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(worker.pid))\n"
         "os._exit(0)\n"
     )

@@ -62,7 +62,8 @@ class Templates:
     """
     Two workers, and what is known to come of templates. All calls come from one event loop.
 
-    Namespaces whose templates take long wait for the second one, so that the others do not wait for them.
+    Services take turns. Namespaces whose templates take long wait for the second worker, also with what is left of a turn,
+    so that the others do not wait for them.
     """
 
     def __init__(self, store: Store, metrics: Metrics, tracing: Tracing) -> None:
@@ -97,16 +98,28 @@ class Templates:
         if not self._looked.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._looked.wait(), _SCHEMA_WAIT)
-        lane = self._slow if any(self._shared.is_slow(render.policy.namespace) for render in needs) else self._quick
-        loop = asyncio.get_running_loop()
-        results = await loop.run_in_executor(lane.thread, lane.renderer.render, needs)
-        self._count_restarts()
-        for render in needs:
-            result = results.get(render)
-            if result is None:
-                raise NoWorker("the template worker cannot be started; it is tried again")
-            self._judge(render, result)
+        results: dict[Render, Result] = {}
+        while left := [render for render in needs if render not in results]:
+            for render, result in (await self._render_some(left)).items():
+                if result is None:
+                    raise NoWorker("the template worker cannot be started; it is tried again")
+                self._judge(render, result)
+                results[render] = result
         return results
+
+    async def _render_some(self, needs: Sequence[Render]) -> dict[Render, Result | None]:
+        """Return what comes of one turn; nothing where the namespace became slow while it waited for the quick worker."""
+        lane = self._slow if self._is_slow(needs) else self._quick
+
+        def render() -> dict[Render, Result | None]:
+            return {} if lane is self._quick and self._is_slow(needs) else lane.renderer.render_some(needs)
+
+        results = await asyncio.get_running_loop().run_in_executor(lane.thread, render)
+        self._count_restarts()
+        return results
+
+    def _is_slow(self, needs: Sequence[Render]) -> bool:
+        return any(self._shared.is_slow(render.policy.namespace) for render in needs)
 
     async def check(self, resolved: ResolvedPolicy) -> None:
         """See whether a policy's template compiles, and enter the verdict. Errors: `NoWorker`."""

@@ -19,6 +19,7 @@ from virtualservice_operator.core.objects import Key
 from virtualservice_operator.core.routes import Rule, Sections, WrittenRule
 from virtualservice_operator.core.template import (
     DEVELOPER_ROUTES,
+    RULES,
     VIRTUAL_SERVICE,
     Failed,
     Render,
@@ -27,6 +28,11 @@ from virtualservice_operator.core.template import (
 )
 from virtualservice_operator.core.template_variables import Led, Scene
 
+# What the renderings for all developers may come to before equal rules are written once: looking at each takes time.
+_RULES_BEFORE: Final = 4 * RULES
+# Characters of all variables that one Service's renderings are given.
+_VARIABLES_LIMIT: Final = 4 * 1024 * 1024
+_ordered: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 # Stands in for a developer where nobody has a copy; rules that mention it are left out.
 NOBODY: Final = "vso-nobody-3f9a"
 
@@ -73,7 +79,7 @@ def make_draft(scene: Scene, renders: Renders) -> Draft:
     """Return the operator's rules, or what the template makes of them. Errors: `NeedsRenders`, `TemplateFails`."""
     templated = scene.blocks.templated
     if templated is None:
-        return Draft(_spec(scene, scene.sections))
+        return own_draft(scene)
     rendering, sections, parts = _Rendering(scene, templated, renders), scene.sections, list[Part]()
     if templated.template.has_developer_routes:
         sections, parts = _with_developer_routes(rendering)
@@ -85,6 +91,11 @@ def make_draft(scene: Scene, renders: Renders) -> Draft:
     (rendered,) = rendering.ask(VIRTUAL_SERVICE, [values], replace(scene, sections=sections))
     spec = {**_scope(scene), **rendered.document["spec"]}
     return Draft(spec, _metadata(rendered), (Part("", rendered, ""),))
+
+
+def own_draft(scene: Scene) -> Draft:
+    """Return the operator's rules."""
+    return Draft(_spec(scene, scene.sections))
 
 
 def _spec(scene: Scene, sections: Sections) -> dict[str, Any]:
@@ -113,7 +124,7 @@ class _Rendering:
     def ask(self, entry: str, values: Sequence[Mapping[str, Any]], scene: Scene | None = None) -> list[Rendered]:
         """Return what the template comes to with each of these values beside those of the scene."""
         policy, template = self._templated.policy.policy, self._templated.template
-        texts = [(scene or self.scene).variables(template, more) for more in values]
+        texts = self._variables(entry, values, scene or self.scene)
         wanted = [Render(policy.key, policy.uid, policy.generation, template, entry, text) for text in texts]
         found = [self._renders.get(render) for render in wanted]
         missing = [render for render, result in zip(wanted, found, strict=True) if result is None]
@@ -123,6 +134,19 @@ class _Rendering:
         if failed:
             raise TemplateFails(failed[0].message)
         return [result for result in found if isinstance(result, Rendered)]
+
+    def _variables(self, entry: str, values: Sequence[Mapping[str, Any]], scene: Scene) -> list[str]:
+        """Return the variables of each rendering as text; all of them are in memory at once, so they are bounded."""
+        texts, size = list[str](), 0
+        for more in values:
+            texts.append(scene.variables(self._templated.template, more))
+            size += len(texts[-1])
+            if size > _VARIABLES_LIMIT:
+                raise TemplateFails(
+                    f"template {entry}: the variables of its {len(values)} renderings come to more than "
+                    f"{_VARIABLES_LIMIT >> 20} MiB; mention fewer of them, such as ServiceAnnotations or Developers"
+                )
+        return texts
 
     def developer(self, name: str, key: Key) -> dict[str, Any]:
         """Return the variables of a developer whose requests go to a Service."""
@@ -144,24 +168,21 @@ def _metadata(rendered: Rendered) -> dict[str, Any]:
 def _with_developer_routes(rendering: _Rendering) -> tuple[Sections, list[Part]]:
     """Return the sections with the rendered rules in place of those of each developer who has a copy."""
     scene = rendering.scene
-    led = [item for item in scene.led() if any(_is_for(rule, item) for rule in scene.sections.developers)]
+    own = _rules_of(scene.sections.developers)
+    led = [item for item in scene.led() if _whose(item) in own]
     values = [
-        {
-            **rendering.developer(item.developer, item.key),
-            "DeveloperRules": [rule.rule for rule in scene.sections.developers if _is_for(rule, item)],
-        }
+        {**rendering.developer(item.developer, item.key), "DeveloperRules": [rule.rule for rule in own[_whose(item)]]}
         for item in led
     ]
-    rendered = dict(zip(led, rendering.ask(DEVELOPER_ROUTES, values), strict=True))
+    rendered = dict(zip(map(_whose, led), rendering.ask(DEVELOPER_ROUTES, values), strict=True))
+    _require_few(DEVELOPER_ROUTES, sum(len(made.document) for made in rendered.values()), RULES)
     rules: list[tuple[WrittenRule, Rendered | None, int]] = []
-    written: set[Led] = set()
     for rule in scene.sections.developers:
-        mine = next((item for item in led if _is_for(rule, item)), None)
-        if mine is None:
+        whose = (rule.policy, rule.developer)
+        if rule.kind is not TargetKind.COPY or whose not in rendered:
             rules.append((rule, None, 0))
-        elif mine not in written:
-            written.add(mine)
-            rules.extend(_rendered_rules(rule, rendered[mine]))
+        elif rule is own[whose][0]:
+            rules.extend(_rendered_rules(rule, rendered[whose]))
     ordered = sorted(rules, key=lambda item: item[0].by_source)
     parts = [
         Part(f"spec.http[{index}]", made, f"[{origin}]") for index, (_, made, origin) in enumerate(ordered) if made
@@ -169,8 +190,17 @@ def _with_developer_routes(rendering: _Rendering) -> tuple[Sections, list[Part]]
     return replace(scene.sections, developers=tuple(rule for rule, _, _ in ordered)), parts
 
 
-def _is_for(rule: WrittenRule, led: Led) -> bool:
-    return (rule.policy, rule.developer, rule.kind) == (led.policy, led.developer, TargetKind.COPY)
+def _whose(led: Led) -> tuple[str, str]:
+    return (led.policy, led.developer)
+
+
+def _rules_of(rules: Sequence[WrittenRule]) -> dict[tuple[str, str], list[WrittenRule]]:
+    """Return the rules that lead to copies, by policy and developer."""
+    found: dict[tuple[str, str], list[WrittenRule]] = {}
+    for rule in rules:
+        if rule.kind is TargetKind.COPY:
+            found.setdefault((rule.policy, rule.developer), []).append(rule)
+    return found
 
 
 def _rendered_rules(first: WrittenRule, rendered: Rendered) -> Iterator[tuple[WrittenRule, Rendered, int]]:
@@ -189,7 +219,17 @@ def _rendered_rules(first: WrittenRule, rendered: Rendered) -> Iterator[tuple[Wr
 def _is_selective(rule: Rule) -> bool:
     """Tell whether a rule takes some requests of a port only."""
     matches = rule.get("match") or ()
-    return bool(matches) and all(match.keys() - {"port", "name"} for match in matches)
+    return bool(matches) and all(map(narrowing, matches))
+
+
+def narrowing(match: Mapping[str, Any]) -> frozenset[str]:
+    """
+    Return the fields of a match that leave requests of its port out.
+
+    An empty mapping leaves none out, nor does the beginning that every path has, nor the one gateway that is permitted.
+    """
+    filled = {key for key, value in match.items() if value not in ({}, {"prefix": "/"})}
+    return frozenset(filled - {"port", "name", "gateways", "ignoreUriCase"})
 
 
 # ---- renderPer: Developer
@@ -222,6 +262,15 @@ def _require_equal(first: Rendered, other: Rendered, one: str, another: str) -> 
             )
 
 
+def _require_few(entry: str, count: int, limit: int) -> None:
+    """Refuse rules that are too many for one VirtualService."""
+    if count > limit:
+        raise TemplateFails(
+            f"template {entry}: its rules for all developers are {count}, more than {limit}; write fewer for each developer, "
+            "with several matches in one rule"
+        )
+
+
 def _outside_http(first: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
     specs = (first["spec"], other["spec"])
     for key in sorted({*first, *other} - {"spec"}):
@@ -236,19 +285,24 @@ def _joined(rendered: Sequence[Rendered], developers: Sequence[str]) -> list[tup
 
     Equal rules are written once. Catch-alls that differ would hide each other.
     """
+    _require_few(VIRTUAL_SERVICE, sum(len(made.document["spec"].get("http") or ()) for made in rendered), _RULES_BEFORE)
+    known: set[str] = set()
     selective: list[tuple[Rule, Rendered, int]] = []
     catching: list[tuple[Rule, Rendered, int]] = []
     for number, made in enumerate(rendered):
         for index, rule in enumerate(made.document["spec"].get("http") or ()):
             where = selective if _is_selective(rule) else catching
-            if any(rule == known for known, _, _ in where):
+            text = _ordered(rule)
+            if text in known:
                 continue
+            known.add(text)
             if number and where is catching:
                 raise TemplateFails(
                     f"{made.place(f'spec.http[{index}]')}: spec.http[{index}] takes every request of a port and differs "
                     f"between {developers[0]} and {developers[number]}; give it a match, or make it equal for all"
                 )
             where.append((rule, made, index))
+    _require_few(VIRTUAL_SERVICE, len(known), RULES)
     return [*selective, *catching]
 
 

@@ -33,11 +33,16 @@ def find_freezers(
     Safety first: what routes to a namespace that is denied by now, or has withdrawn its consent, is planned anew
     without them.
     """
-    if observed is None or not all(_may_stay(snapshot, observed, name) for name in observed.destinations):
+    if observed is None or reaches_refused(snapshot, observed):
         return ()
     instead = {policy.policy.key: policy for policy in refused}
     named = (instead.get(policy.policy.key, policy) for policy in named_policies(snapshot, observed))
     return tuple(policy for policy in named if policy.freezes)
+
+
+def reaches_refused(snapshot: Snapshot, observed: VirtualService) -> bool:
+    """Tell whether a VirtualService sends requests to a namespace that is denied by now, or has withdrawn its consent."""
+    return not all(_may_stay(snapshot, observed, name) for name in observed.destinations)
 
 
 def _may_stay(snapshot: Snapshot, observed: VirtualService, destination: str) -> bool:

@@ -7,11 +7,13 @@ which copies are permitted, which ports there are.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
-from virtualservice_operator.core.draft import Draft
+from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS
+from virtualservice_operator.core.draft import Draft, narrowing
 from virtualservice_operator.core.objects import Finding
 from virtualservice_operator.core.template_variables import Scene
 
@@ -21,17 +23,22 @@ RESERVED_PREFIXES: Final = (
     names.GROUP,
 )
 _MESH: Final = "mesh"
+_SHOWN: Final = 3
 
 
 def check_draft(draft: Draft, scene: Scene) -> tuple[Finding, ...]:
-    """Return what of a template's output is not allowed, each with template, line, field, value and remedy."""
-    problems = (
-        *_metadata_problems(draft.metadata, scene),
-        *_host_problems(draft.spec, scene),
-        *_destination_problems(draft.spec, scene),
-        *_order_problems(draft.spec.get("http") or (), {port.number for port in scene.service.http_ports}),
+    """Return the first that is not allowed of a template's output, each with template, line, field, value and remedy."""
+    problems = chain(
+        _metadata_problems(draft.metadata, scene),
+        _host_problems(draft.spec, scene),
+        _destination_problems(draft.spec, scene),
+        _match_problems(draft.spec),
+        _rule_problems(draft.spec),
+        _order_problems(draft.spec.get("http") or (), {port.number for port in scene.service.http_ports}),
     )
-    return tuple(Finding(Reason.OUTPUT_NOT_ALLOWED, _said(draft, *problem)) for problem in problems)
+    # Thousands of rules can be wrong; to say where each comes from takes time.
+    shown = islice(problems, _SHOWN)
+    return tuple(Finding(Reason.OUTPUT_NOT_ALLOWED, _said(draft, *problem)) for problem in shown)
 
 
 def _said(draft: Draft, path: str, value: Any, text: str) -> str:
@@ -81,9 +88,9 @@ def _host_problems(spec: Mapping[str, Any], scene: Scene) -> Iterator[Problem]:
 
 def _gateways(spec: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
     yield "spec.gateways", spec.get("gateways") or ()
-    for index, rule in enumerate(spec.get("http") or ()):
+    for place, rule in _rules(spec):
         for number, match in enumerate(rule.get("match") or ()):
-            yield f"spec.http[{index}].match[{number}].gateways", match.get("gateways") or ()
+            yield f"{place}.match[{number}].gateways", match.get("gateways") or ()
 
 
 def _destination_problems(spec: Mapping[str, Any], scene: Scene) -> Iterator[Problem]:
@@ -101,14 +108,49 @@ _NOT_PERMITTED: Final = (
 
 def _destinations(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield every host that requests are sent to: routes and mirrors."""
-    for index, rule in enumerate(spec.get("http") or ()):
-        place = f"spec.http[{index}]"
+    for place, rule in _rules(spec):
         for number, route in enumerate(rule.get("route") or ()):
             yield f"{place}.route[{number}].destination.host", route["destination"]["host"]
         if "mirror" in rule:
             yield f"{place}.mirror.host", rule["mirror"]["host"]
         for number, mirror in enumerate(rule.get("mirrors") or ()):
             yield f"{place}.mirrors[{number}].destination.host", mirror["destination"]["host"]
+
+
+_NO_HEADER: Final = (
+    "is part of the request line, not a header, so Istio would ignore it; write uri, method or authority beside headers"
+)
+
+
+def _match_problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the parts of matches that Istio would ignore, so that a rule takes other requests than it says."""
+    for place, rule in _rules(spec):
+        for number, match in enumerate(rule.get("match") or ()):
+            path = f"{place}.match[{number}]"
+            for kind in ("headers", "withoutHeaders"):
+                for header in RESERVED_HEADERS:
+                    if header in (match.get(kind) or ()):
+                        yield f"{path}.{kind}", header, _NO_HEADER
+            for field in ("sourceNamespace", "sourceLabels"):
+                if match.get(field) and match.get("gateways"):
+                    yield f"{path}.{field}", match[field], "is ignored by Istio beside gateways; leave gateways out"
+
+
+def _rule_problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what Istio would refuse of a rule as a whole."""
+    for place, rule in _rules(spec):
+        for answer in ("directResponse", "redirect"):
+            for field in ("rewrite", "fault"):
+                if answer in rule and field in rule:
+                    yield f"{place}.{field}", None, f"Istio refuses it beside {answer}; leave it out"
+        retries = rule.get("retries") or {}
+        if retries.get("attempts") == 0 and len(retries) > 1:
+            yield f"{place}.retries", retries, "has settings for 0 attempts, which Istio refuses; leave them out"
+
+
+def _rules(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for index, rule in enumerate(spec.get("http") or ()):
+        yield f"spec.http[{index}]", rule
 
 
 def _order_problems(rules: Sequence[Mapping[str, Any]], ports: set[int]) -> Iterator[Problem]:
@@ -125,7 +167,7 @@ def _order_problems(rules: Sequence[Mapping[str, Any]], ports: set[int]) -> Iter
                 "takes every request, so the rules after it are never reached; put it last",
             )
             return
-    caught = {match.get("port") for rule in rules for match in _matches(rule) if match.keys() <= {"port", "name"}}
+    caught = {match.get("port") for rule in rules for match in _matches(rule) if not narrowing(match)}
     if None in caught:
         return
     named = {int(match["port"]) if "port" in match else None for rule in rules for match in _matches(rule)}
@@ -142,4 +184,4 @@ def _matches(rule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _selects(rule: Mapping[str, Any]) -> bool:
-    return all(match.keys() - {"name"} for match in _matches(rule))
+    return all(narrowing(match) or "port" in match for match in _matches(rule))

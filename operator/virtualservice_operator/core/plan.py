@@ -26,10 +26,10 @@ from virtualservice_operator.core.changes import Action, Change, Entry, ServiceP
 from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
-from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft
+from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft, own_draft
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict, who_sees_ours
 from virtualservice_operator.core.foresee import foresee
-from virtualservice_operator.core.frozen import find_freezers, frozen_by, named_policies
+from virtualservice_operator.core.frozen import find_freezers, frozen_by, named_policies, reaches_refused
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.output import check_draft
 from virtualservice_operator.core.ownership import differs, digest, stamp
@@ -183,13 +183,13 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     scene = Scene(service, governing, choices, placement.places, sections, blocks, domain)
     draft = make_draft(scene, case.renders)
     contributing = [policy.policy for policy in governing]
-    metadata = _with_deleted_copies(draft.metadata, {place for _, place in placement.remembered} - contest.reached())
-    document = stamp(key, draft.spec, contributing, developers, metadata)
+    deleted = {place for _, place in placement.remembered} - contest.reached()
+    document = stamp(key, draft.spec, contributing, developers, _with_deleted_copies(draft.metadata, deleted))
     change = _change_for(document, observed)
-    if change is not None:
-        findings = _check(draft, document, scene)
-        if findings:
-            return _everywhere(key, governing, ServiceState.FAILED, findings[0])
+    # What a template made is looked at where it stands already too: a namespace may have refused since.
+    findings = _check(draft, document, scene) if change is not None or draft.parts else ()
+    if findings:
+        return _not_allowed(case, scene, developers, deleted, findings[0])
     entries = {policy.policy.key.name: _entry(key, policy, contest, placement) for policy in governing}
     if rival is not None:
         finding = host_conflict(rival, snapshot, key)
@@ -205,6 +205,33 @@ def _with_deleted_copies(metadata: Mapping[str, Any], namespaces: Collection[str
         return metadata
     annotations = metadata.get("annotations") or {}
     return {**metadata, "annotations": {**annotations, names.DELETED_COPIES_ANNOTATION: ",".join(sorted(namespaces))}}
+
+
+def _not_allowed(
+    case: Case, scene: Scene, developers: Sequence[str], deleted: Collection[str], finding: Finding
+) -> ServicePlan:
+    """
+    Return the plan where the result is not allowed: what stands stays.
+
+    Safety first: what routes to a namespace that is denied by now, or has withdrawn its consent, is written anew without
+    the template; where not even that is allowed, it is deleted.
+    """
+    key, observed = case.key, case.observed
+    plan = _everywhere(key, scene.policies, ServiceState.FAILED, finding)
+    if observed is None or scene.blocks.templated is None:
+        return plan
+    draft = own_draft(scene)
+    metadata = _with_deleted_copies(draft.metadata, deleted)
+    document = stamp(key, draft.spec, [policy.policy for policy in scene.policies], developers, metadata)
+    change = _change_for(document, observed)
+    is_unsafe = reaches_refused(case.snapshot, observed)
+    if is_unsafe and _check(draft, document, scene):
+        return replace(plan, changes=tuple(_delete(observed, finding.message)))
+    if change is not None and not is_unsafe:
+        return plan
+    said = replace(finding, message=f"written without the template for now: {finding.message}")
+    plan = _everywhere(key, scene.policies, ServiceState.FAILED, said)
+    return replace(plan, changes=(change,) if change is not None else (), wanted=document)
 
 
 def _check(draft: Draft, document: dict[str, Any], scene: Scene) -> tuple[Finding, ...]:

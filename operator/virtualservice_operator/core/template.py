@@ -15,6 +15,8 @@ from typing import Any, Final
 from virtualservice_operator.api.v1alpha1 import PolicyTemplate
 from virtualservice_operator.core.objects import Key
 
+# So many rules a VirtualService has at the most that a template makes.
+RULES: Final = 1024
 VIRTUAL_SERVICE: Final = "virtualService"
 DEVELOPER_ROUTES: Final = "developerRoutes"
 # Variables that say the whole Service, so that once is enough.
@@ -30,6 +32,8 @@ _OTHERS: Final = frozenset({"ClusterDomain", "ServiceLabels", "ServiceAnnotation
 _ALL: Final = _OF_A_SERVICE | _OF_A_DEVELOPER | _OF_BASE | _OTHERS
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _EXTENDS_BASE: Final = re.compile(r"\{%[-+]?\s*extends\s+[\"']base[\"']")
+# No field of a VirtualService has a longer one, but for keys that nobody knows.
+_LONGEST_PATH: Final = 1024
 _ordered: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -87,6 +91,7 @@ class Rendered:
 
     def place(self, path: str) -> str:
         """Return where in the template a field comes from, in words."""
+        path = path[:_LONGEST_PATH]
         while path:
             found = self.lines.get(path)
             if found is not None:

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
@@ -32,25 +33,60 @@ _KNOWN: Final = {
     "tls": "only http rules are routed; leave it out",
 }
 
-_formats: Final = FormatChecker(formats=())
+# What Envoy takes is larger; but a few characters can be a program of megabytes, and compiling it holds up everything.
+_REGEX_MEMORY: Final = 256 * 1024
+_LONGEST_REGEX: Final = 1024
+_REGEXES: Final = 1024
+_REGEX_SECONDS: Final = 0.25
+# Each is a table of hundreds of ranges, which is read before RE2 looks at its memory.
+_UNICODE_GROUPS: Final = 32
 
 
-@_formats.checks("re2")
-def _is_re2(value: object) -> bool:
-    if not isinstance(value, str):
+class _RegexError(ValueError):
+    """What is wrong about a regular expression."""
+
+
+class _Regexes:
+    """The regular expressions of one document: each is compiled once, and together they may cost so much."""
+
+    def __init__(self) -> None:
+        self.checker: Final = FormatChecker(formats=())
+        self.checker.checks("re2", raises=_RegexError)(self._check)
+        self._known: dict[str, str] = {}
+        self._seconds = 0.0
+
+    def _check(self, value: object) -> bool:
+        if not isinstance(value, str) or len(value) > _LONGEST_REGEX:
+            return True  # another rule says so
+        if value not in self._known:
+            begun = time.thread_time()
+            self._known[value] = self._judge(value)
+            self._seconds += time.thread_time() - begun
+        if self._known[value]:
+            raise _RegexError(self._known[value])
         return True
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(value, options)
-    except re2.error:
-        return False
-    return True
+
+    def _judge(self, value: str) -> str:
+        if len(self._known) >= _REGEXES:
+            return f"comes after {_REGEXES} different regular expressions; write fewer"
+        if self._seconds > _REGEX_SECONDS:
+            return "comes after regular expressions that take too long to compile; write simpler ones"
+        if value.count("\\p") + value.count("\\P") > _UNICODE_GROUPS:
+            return f"has more than {_UNICODE_GROUPS} groups of Unicode (\\p); write fewer"
+        options = re2.Options()
+        options.log_errors, options.max_mem = False, _REGEX_MEMORY
+        try:
+            re2.compile(value, options)
+        except re2.error as error:
+            if "too large" in str(error):
+                return "is too large a regular expression; write a simpler one"
+            return "is not an RE2 regular expression; Istio knows no other kind"
+        return ""
 
 
 def make_validator(wanted: schema.Schema) -> Validator:
     """Return what holds data against a schema."""
-    return Draft202012Validator(wanted, format_checker=_formats)
+    return Draft202012Validator(wanted)
 
 
 VIRTUAL_SERVICE: Final = make_validator(schema.VIRTUAL_SERVICE)
@@ -59,7 +95,8 @@ DEVELOPER_ROUTES: Final = make_validator(schema.DEVELOPER_ROUTES)
 
 def problems(validator: Validator, data: Any, root: str = "") -> list[tuple[str, str]]:
     """Return the first problems, each with the path of the field and what is wrong about it."""
-    found = (problem for error in validator.iter_errors(data) for problem in _explain(error, root))
+    judge = validator.evolve(format_checker=_Regexes().checker)
+    found = (problem for error in judge.iter_errors(data) for problem in _explain(error, root))
     return list(islice(found, _SHOWN))
 
 
@@ -84,7 +121,7 @@ def _explain(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
             known = ", ".join(error.schema.get("properties", {})) if isinstance(error.schema, dict) else ""
             yield path, f"it has {len(value)} fields; write one of {known}" if known else "it has too many fields"
         case "format":
-            yield path, f"{_shown(value)} is not an RE2 regular expression; Istio knows no other kind"
+            yield path, f"{_shown(value)} {error.cause}"
         case "enum" | "const":
             allowed = limit if isinstance(limit, list) else [limit]
             yield path, f"{_shown(value)} is not {' or '.join(map(str, allowed))}"
@@ -95,7 +132,7 @@ def _explain(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
 def _unknown(name: str, known: list[str]) -> str:
     if name in _KNOWN:
         return _KNOWN[name]
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name[:_QUOTED], known, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     return f"there is no such field; {hint}"
 

@@ -5,6 +5,7 @@ The deadline is CPU time of the worker, so that a machine with much else to do m
 several seconds ends it all the same. Whatever happens to it costs the job at hand; the others are done by the next one.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -31,8 +32,12 @@ _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 5.0
 # Fewer than the worker keeps compiled (render.py), in the same order: what we take for loaded is.
 _REMEMBERED: Final = 100
-# Characters; as bytes of JSON it stays below what the worker takes as one message.
-_BATCH_SIZE: Final = 1024 * 1024
+# Characters, of which JSON makes at most 12 bytes each: several jobs stay below what the worker takes as one message.
+_BATCH_SIZE: Final = 512 * 1024
+_TOO_MUCH: Final = {
+    "ok": False,
+    "message": f"its variables come to more than {wire.MESSAGE_LIMIT >> 20} MiB; mention fewer of them",
+}
 COMMAND: Final = (sys.executable, "-I", "-m", "virtualservice_operator.templates.worker")
 
 Job = Mapping[str, Any]
@@ -47,11 +52,17 @@ class Ended(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came of a job: an answer of the worker, or why there is none; with the seconds it took."""
+    """
+    What came of a job: an answer of the worker, or why there is none.
+
+    `seconds`: by the clock; `cpu`: of the worker's time. `compiled`: the job brought texts that had to be compiled first.
+    """
 
     answer: Any
     ended: Ended | None = None
     seconds: float = 0.0
+    cpu: float = 0.0
+    compiled: bool = False
 
 
 class Worker:
@@ -70,6 +81,7 @@ class Worker:
         self._nice = nice
         self._log = log or (lambda _: None)
         self._child: _Child | None = None
+        self._begun: _Child | None = None
         self._loaded: OrderedDict[str, None] = OrderedDict()
         self._last_words = ""
         self._fails = 0
@@ -81,6 +93,11 @@ class Worker:
         """Return the child's process id, while there is one."""
         return self._child.pid if self._child is not None else None
 
+    def begin(self) -> None:
+        """Start the child and do not wait until it is ready; trouble is told when it is needed."""
+        with contextlib.suppress(OSError):
+            self._begun = _Child(self._command, self._nice)
+
     def run(self, jobs: Sequence[Job]) -> list[Told]:
         """
         Return what came of each job, in order.
@@ -90,12 +107,15 @@ class Worker:
         """
         told: list[Told] = []
         while len(told) < len(jobs):
-            child = self._child or self._start()
-            if child is None:
-                told.extend(Told(None, Ended.UNAVAILABLE) for _ in range(len(jobs) - len(told)))
-                break
-            told.extend(self._run_batch(child, _batch(jobs[len(told) :])))
+            told.extend(self.run_some(jobs[len(told) :]))
         return told
+
+    def run_some(self, jobs: Sequence[Job]) -> list[Told]:
+        """Return what came of the first jobs, one at least: of those that one message holds, up to one that ends the child."""
+        child = self._child or self._start()
+        if child is None:
+            return [Told(None, Ended.UNAVAILABLE) for _ in jobs]
+        return list(self._run_batch(child, _batch(jobs)))
 
     def close(self) -> None:
         """End the child for good; may be called while another thread waits for it."""
@@ -104,21 +124,29 @@ class Worker:
 
     def stop(self) -> None:
         """End the child; the next job starts another."""
-        child, self._child = self._child, None
+        children, self._child, self._begun = (self._child, self._begun), None, None
         self._loaded.clear()
-        if child is not None:
-            child.kill()
+        for child in children:
+            if child is not None:
+                child.kill()
 
     def _run_batch(self, child: "_Child", jobs: Sequence[Job]) -> Iterator[Told]:
         """Yield what came of jobs, up to the first that ends the child."""
-        started = time.monotonic()
+        started, used = time.monotonic(), child.cpu_seconds()
         try:
             sent = list(self._slim(jobs))
-            child.send(sent)
+            message = wire.pack(sent)
+            if len(message) > wire.MESSAGE_LIMIT:
+                self._loaded.pop(sent[-1]["digest"], None)
+                yield Told(_TOO_MUCH)
+                return
+            child.send(message)
             for job in sent:
-                answer = child.receive(COMPILE_DEADLINE if "sources" in job else DEADLINE)
-                yield Told(answer, None, time.monotonic() - started)
-                started = time.monotonic()
+                compiled = "sources" in job
+                answer = child.receive(COMPILE_DEADLINE if compiled else DEADLINE)
+                seconds, cpu = time.monotonic() - started, child.cpu_seconds() - used
+                yield Told(answer, None, seconds, max(0.0, min(cpu, seconds)), compiled)
+                started, used = time.monotonic(), child.cpu_seconds()
         except (OSError, wire.Broken) as error:
             self.kills += 1
             self.stop()
@@ -145,7 +173,7 @@ class Worker:
         if self._closed or now < self._not_before:
             return None
         try:
-            child = _Child(self._command, self._nice)
+            child, self._begun = self._begun or _Child(self._command, self._nice), None
             unlocked = child.greeting()
         except (OSError, wire.Broken) as error:
             self._fails += 1
@@ -197,9 +225,9 @@ class _Child:
             self.kill()
             raise wire.Broken(f"it says nothing ({error})") from None
 
-    def send(self, jobs: Sequence[Job]) -> None:
-        """Send jobs; a child that does not take them is broken."""
-        rest, deadline = memoryview(wire.pack(jobs)), time.monotonic() + LONGEST_WAIT
+    def send(self, message: bytes) -> None:
+        """Send a message of jobs; a child that does not take it is broken."""
+        rest, deadline = memoryview(message), time.monotonic() + LONGEST_WAIT
         while rest:
             try:
                 rest = rest[os.write(self._input, rest) :]

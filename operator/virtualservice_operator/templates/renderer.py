@@ -1,14 +1,17 @@
 """
 Renders what the planner needs: asks the worker, looks at the form of what comes out, keeps it, counts the kills.
 
-A policy whose template ends the worker three times is not rendered again until it is changed.
+A policy whose template ends the worker three times is not rendered again until it is changed. One whose renderings take long
+makes its namespace slow: it waits in another line than the others.
 """
 
+import hashlib
 import json
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from jsonschema.protocols import Validator
@@ -18,11 +21,22 @@ from virtualservice_operator.templates import judge
 from virtualservice_operator.templates.process import Ended, Told, Worker
 
 KILLS_TO_QUARANTINE: Final = 3
-# A rendering that takes so long makes its namespace slow for a minute: it waits in another line than the others.
+# A rendering that takes so much CPU time, of the worker and of the operator, makes its namespace slow for a minute; what
+# compiling takes is bounded by the size of the texts, and comes once for each of them.
 SLOW_SECONDS: Final = 0.03
+SLOW_COMPILE_SECONDS: Final = 0.2
 SLOW_FOR: Final = 60.0
+# So long one Service's renderings are done in a row, in seconds by the clock; then it is the turn of others.
+_TURN: Final = 0.05
+# So many jobs are sent at once: the child is not stopped in the middle of them, unless one of them ends it.
+_MOST_AT_ONCE: Final = 16
 CACHE_BYTES: Final = 16 * 1024 * 1024
-Place = tuple[str, str | None, str]
+# What Python takes for a key and its place in the order.
+_KEY_BYTES: Final = 256
+# Editions whose kills are remembered.
+_EDITIONS: Final = 4096
+Place = tuple[str, str | None, bytes]
+Edition = tuple[Any, ...]
 # What became of a rendering, for the metric: rendered, refused, killed or unavailable; and the seconds it took.
 Observer = Callable[[str, float], None]
 
@@ -37,9 +51,10 @@ class Cache(Mapping[Render, Result]):
         self._lock = threading.Lock()
 
     def __getitem__(self, render: Render) -> Result:
+        place = _place(render)
         with self._lock:
-            data = self._kept[_place(render)]
-            self._kept.move_to_end(_place(render))
+            data = self._kept[place]
+            self._kept.move_to_end(place)
         return _decode(data)
 
     def __iter__(self) -> Iterator[Render]:
@@ -50,13 +65,14 @@ class Cache(Mapping[Render, Result]):
 
     def put(self, render: Render, result: Result) -> None:
         """Keep a result."""
-        data = _encode(result)
+        place, data = _place(render), _encode(result)
         with self._lock:
-            self._size += len(data) - len(self._kept.pop(_place(render), b""))
-            self._kept[_place(render)] = data
+            before = self._kept.pop(place, None)
+            self._size += len(data) - len(before) if before is not None else len(data) + _KEY_BYTES
+            self._kept[place] = data
             while self._size > self._limit:
                 _, oldest = self._kept.popitem(last=False)
-                self._size -= len(oldest)
+                self._size -= len(oldest) + _KEY_BYTES
 
     def clear(self) -> None:
         """Forget everything."""
@@ -69,24 +85,36 @@ class Shared:
     """
     What several renderers have in common: results, kills by edition of a policy, and which namespaces are slow.
 
-    Safe for several threads: each entry is set by itself.
+    Safe for several threads.
     """
 
     def __init__(self) -> None:
         self.cache: Final = Cache()
-        self.kills: Final[Counter[tuple[Any, ...]]] = Counter()
+        self._kills: OrderedDict[Edition, int] = OrderedDict()
         self._slow_until: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def kills(self, edition: Edition) -> int:
+        """Return how often an edition of a policy has ended the worker."""
+        return self._kills.get(edition, 0)
+
+    def count_kill(self, edition: Edition) -> None:
+        """Count that an edition of a policy has ended the worker; what was counted longest ago is forgotten."""
+        with self._lock:
+            self._kills[edition] = self._kills.pop(edition, 0) + 1
+            if len(self._kills) > _EDITIONS:
+                self._kills.popitem(last=False)
 
     def is_slow(self, namespace: str) -> bool:
-        """Tell whether a rendering of a namespace has taken long lately."""
+        """Tell whether a rendering of a namespace has taken long lately, or ended the worker."""
         return self._slow_until.get(namespace, 0.0) > time.monotonic()
 
-    def note(self, namespace: str, seconds: float) -> None:
-        """Note how long a rendering took."""
-        if seconds > SLOW_SECONDS:
-            now = time.monotonic()
-            self._slow_until = {name: until for name, until in self._slow_until.items() if until > now}
-            self._slow_until[namespace] = now + SLOW_FOR
+    def mark_slow(self, namespace: str) -> None:
+        """Note that a rendering of a namespace took long."""
+        now = time.monotonic()
+        with self._lock:
+            others = {name: until for name, until in self._slow_until.items() if until > now}
+            self._slow_until = {**others, namespace: now + SLOW_FOR}
 
 
 class Renderer:
@@ -97,7 +125,6 @@ class Renderer:
         self.cache: Final = self.shared.cache
         self._worker = worker
         self._observe = observe or (lambda _result, _seconds: None)
-        self._kills = self.shared.kills
         self._installed: Validator | None = None
 
     def use_schema(self, installed: Any) -> None:
@@ -107,8 +134,29 @@ class Renderer:
 
     def render(self, needs: Sequence[Render]) -> dict[Render, Result]:
         """Return what each comes to. One that is absent could not be tried: there is no worker."""
-        results: dict[Render, Result] = {}
-        asked = []
+        results: dict[Render, Result | None] = {}
+        while left := [render for render in dict.fromkeys(needs) if render not in results]:
+            results |= self.render_some(left)
+        return {render: result for render, result in results.items() if result is not None}
+
+    def render_some(self, needs: Sequence[Render]) -> dict[Render, Result | None]:
+        """
+        Return what the first of them come to, one at least; None where there is no worker.
+
+        It ends when one took long or ended the worker, or when its turn is over; the others have not been tried.
+        """
+        results: dict[Render, Result | None] = {}
+        asked, count, until = self._unknown(needs, results), 1, time.monotonic() + _TURN
+        while some := list(islice(asked, count)):
+            told = self._worker.run_some([_job(render) for render in some])
+            is_heavy = [self._take(render, item, results) for render, item in zip(some, told, strict=False)]
+            if any(is_heavy) or len(told) < len(some) or time.monotonic() > until:
+                break
+            count = min(2 * count, _MOST_AT_ONCE)
+        return results
+
+    def _unknown(self, needs: Sequence[Render], results: dict[Render, Result | None]) -> Iterator[Render]:
+        """Yield what has to be rendered; what is known enters the results."""
         for render in dict.fromkeys(needs):
             known = self.cache.get(render)
             if known is not None:
@@ -116,29 +164,33 @@ class Renderer:
             elif self.is_quarantined(render):
                 results[render] = Failed(quarantine_message())
             else:
-                asked.append(render)
-        for render, told in zip(asked, self._worker.run([_job(render) for render in asked]), strict=True):
-            result = self._take(render, told)
-            if result is not None:
-                results[render] = result
-        return results
+                yield render
 
     def is_quarantined(self, render: Render) -> bool:
         """Tell whether the policy, as it is now, has ended the worker too often."""
-        return self._kills[_edition(render)] >= KILLS_TO_QUARANTINE
+        return self.shared.kills(_edition(render)) >= KILLS_TO_QUARANTINE
 
     def close(self) -> None:
         """End the worker for good."""
         self._worker.close()
 
-    def _take(self, render: Render, told: Told) -> Result | None:
-        self.shared.note(render.policy.namespace, told.seconds)
+    def _take(self, render: Render, told: Told, results: dict[Render, Result | None]) -> bool:
+        """Enter what came of a rendering; tell whether it took long."""
+        begun = time.thread_time()
+        results[render] = self._result(render, told)
+        limit = SLOW_COMPILE_SECONDS if told.compiled else SLOW_SECONDS
+        is_heavy = told.ended is Ended.KILLED or told.cpu + time.thread_time() - begun > limit
+        if is_heavy:
+            self.shared.mark_slow(render.policy.namespace)
+        return is_heavy
+
+    def _result(self, render: Render, told: Told) -> Result | None:
         if told.ended is Ended.UNAVAILABLE:
             self._observe("unavailable", told.seconds)
             return None
         if told.ended is Ended.KILLED:
             self._observe("killed", told.seconds)
-            self._kills[_edition(render)] += 1
+            self.shared.count_kill(_edition(render))
             if self.is_quarantined(render):
                 return Failed(quarantine_message(), killed=True)
             return Failed(f"template {render.entry or ''}: {_KILLED}".replace("  ", " "), killed=True)
@@ -152,10 +204,12 @@ class Renderer:
         if answer.get("ok") is not True:
             name = str(answer.get("template") or render.entry or "")[:63]
             line, message = answer.get("line"), str(answer.get("message"))[:1024]
-            return Failed(f"template {name}, line {line}: {message}" if name and isinstance(line, int) else message)
+            if not name:
+                return Failed(message)
+            return Failed(f"template {name}{f', line {line}' if isinstance(line, int) else ''}: {message}")
         if render.entry is None:
             return Rendered(None, {})
-        rendered = Rendered(answer.get("value"), _lines(answer.get("lines")))
+        rendered = Rendered(_with_whole_numbers(answer.get("value")), _lines(answer.get("lines")))
         found = self._problems(render.entry, rendered.document)
         if not found:
             return rendered
@@ -190,11 +244,21 @@ def _job(render: Render) -> dict[str, Any]:
 
 
 def _place(render: Render) -> Place:
-    return (render.template.digest, render.entry, render.variables)
+    variables = hashlib.blake2b(render.variables.encode(), digest_size=16).digest()
+    return (render.template.digest, render.entry, variables)
 
 
-def _edition(render: Render) -> tuple[Any, ...]:
+def _edition(render: Render) -> Edition:
     return (render.policy, render.uid, render.generation)
+
+
+def _with_whole_numbers(data: Any) -> Any:
+    """Return data with 50 for 50.0, which is how the API server stores it."""
+    if isinstance(data, dict):
+        return {key: _with_whole_numbers(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_with_whole_numbers(item) for item in data]
+    return int(data) if isinstance(data, float) and data.is_integer() else data
 
 
 def _lines(lines: Any) -> dict[str, tuple[str, int]]:

@@ -8,13 +8,15 @@ delegate, nothing that only the operator may say. A test holds it inside the sch
 from typing import Any, Final
 
 from virtualservice_operator.api.v1alpha1 import WHOLE_MILLISECONDS
+from virtualservice_operator.core.template import RULES
 
 Schema = dict[str, Any]
 
-_HEADER: Final = r"^[a-z0-9!#$%&'*+.^_|~-]+$"
-_LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-_LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
-_RULES: Final = 1024
+# These end with \Z: $ would let a last line break pass.
+_DURATION: Final = WHOLE_MILLISECONDS.removesuffix("$") + r"\Z"
+_HEADER: Final = r"^[a-z0-9!#$%&'*+.^_|~-]+\Z"
+_LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z"
+_LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?\Z"
 _MATCHES: Final = 256
 
 
@@ -59,7 +61,7 @@ def _flag(description: str) -> Schema:
 
 
 def _duration(description: str) -> Schema:
-    return _text(description, 32, pattern=WHOLE_MILLISECONDS)
+    return _text(description, 32, pattern=_DURATION)
 
 
 _STRING_MATCH: Final = _one_of(
@@ -101,7 +103,7 @@ _MATCH: Final = _object(
     authority=_STRING_MATCH,
     headers=_map("Headers, in lower case.", _HEADER, _PRESENT_OR_MATCH),
     withoutHeaders=_map("Headers that must not be there, or not so.", _HEADER, _PRESENT_OR_MATCH),
-    queryParams=_map("Parameters of the query.", r"^[^&=#\s]+$", _PRESENT_OR_MATCH),
+    queryParams=_map("Parameters of the query.", r"^[^&=#\s]+\Z", _PRESENT_OR_MATCH),
     port=_number("The port of the Service that the client asked for.", 1, 65535),
     sourceNamespace=_text("The namespace of a caller with a sidecar.", 63),
     sourceLabels=_map("Labels of a caller with a sidecar.", _LABEL_KEY, {"type": "string", "maxLength": 63}),
@@ -202,12 +204,12 @@ SPEC: Final = _object(
     hosts=_list("The Service's own host.", _HOST, 16),
     gateways=_list("mesh.", _text("Its name.", 317)),
     exportTo=_list("Namespaces whose clients follow it.", _text("A namespace, or ., or *.", 63)),
-    http={**_list("The rules; Istio takes the first that matches.", RULE, _RULES)},
+    http={**_list("The rules; Istio takes the first that matches.", RULE, RULES)},
 )
 VIRTUAL_SERVICE: Final = _object(
     "A VirtualService as a template may write it.",
     ("apiVersion", "kind", "spec"),
-    apiVersion=_text("Any version; it is written as v1.", 64, pattern=r"^networking\.istio\.io/v[0-9a-z]+$"),
+    apiVersion=_text("Any version; it is written as v1.", 64, pattern=r"^networking\.istio\.io/v[0-9a-z]+\Z"),
     kind={"type": "string", "description": "VirtualService.", "const": "VirtualService"},
     metadata=_object(
         "Its name, labels and annotations; the rest is the operator's.",
