@@ -15,7 +15,7 @@ from jinja2.environment import Environment, Template
 from jinja2.exceptions import TemplateNotFound, TemplateRuntimeError
 from jinja2.runtime import Context
 
-from virtualservice_operator.templates import base, guard, syntax
+from virtualservice_operator.templates import base, syntax
 from virtualservice_operator.templates.environment import HardenedEnvironment
 from virtualservice_operator.templates.guard import Loaded, Unacceptable
 from virtualservice_operator.templates.helpers import HELPERS, Arguments, Helper, Keywords
@@ -85,7 +85,7 @@ class Renderer:
         def fragment(context: Context, arguments: Arguments, keywords: Keywords) -> Any:
             return self._fragment(context, arguments[0], digest, keywords)
 
-        context = template.new_context({**variables, **HELPERS, "fragment": Helper(fragment)})
+        context = template.new_context({**variables, **HELPERS, "fragment": Helper(fragment, reads=True)})
         return "".join(template.root_render_func(context))
 
     def _fragment(self, context: Context, name: str, digest: str, more: Mapping[str, Any]) -> Any:
@@ -93,7 +93,7 @@ class Renderer:
         template = self.find(f"{digest}:{name}")
         outer = self._environment.rendering
         inner = self._environment.rendering = Rendering()
-        inner.budget = outer.budget
+        inner.budget, inner.marks = outer.budget, outer.marks
         try:
             made = template.new_context({**context.get_all(), **more})
             text = "".join(template.root_render_func(made))
@@ -107,11 +107,7 @@ class Renderer:
         return found.data
 
     def _load_yaml(self, text: str, rendering: Rendering) -> Loaded:
-        try:
-            return guard.load(text, rendering.marks.inspect)
-        except Unacceptable as error:
-            message = rendering.marks.hint(error.message) if error.is_syntax else error.message
-            raise Unacceptable(error.line, message) from None
+        return rendering.marks.load(text)
 
     def _compile(self, sources: Mapping[str, str], digest: str) -> dict[str, Template]:
         syntax.check_size(sources)

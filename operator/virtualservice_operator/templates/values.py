@@ -3,14 +3,14 @@ What an expression of a template can be: plain data of bounded size, and three k
 
     str        from the cluster: printed with marks, so that it stays data wherever it is put (marks.py)
     Literal    written by the template's author
-    Finished   YAML already: what `tojson` and `super()` return
+    Finished   YAML already: what `tojson` and `super()` return, and what `set` … `endset` holds
 
 Whatever comes out of an operation passes through `Budget.settle`: so no value is ever larger than these limits, and
 each costs fuel in proportion to its size. Fuel is counted, not timed: the verdict is the same on every machine.
 """
 
 import math
-from typing import Any, Final
+from typing import Any, Final, Self
 
 FUEL: Final = 100_000
 OUTPUT_LIMIT: Final = 256 * 1024
@@ -31,9 +31,16 @@ class Literal(str):
 
 
 class Finished(str):
-    """Text that is YAML already."""
+    """Text that is YAML already; `marked` is how it is printed, with marks around the values in it."""
 
-    __slots__ = ()
+    __slots__ = ("marked",)
+    marked: str
+
+    def __new__(cls, text: str, marked: str | None = None) -> Self:
+        """Make one; without `marked` there are no values in it."""
+        made = super().__new__(cls, text)
+        made.marked = text if marked is None else marked
+        return made
 
 
 TEXTS: Final = (str, Literal, Finished)
@@ -49,9 +56,9 @@ class Budget:
         self.output = OUTPUT_LIMIT
 
     def spend(self, units: int) -> None:
-        """Take some fuel."""
+        """Take some fuel; none is ever given back."""
         self.fuel -= units
-        if self.fuel < 0:
+        if self.fuel < 0 or units < 0:
             raise Refused(f"the template takes more than {FUEL} steps; use fewer or shorter loops")
 
     def write(self, size: int) -> None:
