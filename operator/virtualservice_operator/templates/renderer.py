@@ -16,6 +16,7 @@ from jsonschema.protocols import Validator
 from virtualservice_operator.core.template import DEVELOPER_ROUTES, Failed, Render, Rendered, Result
 from virtualservice_operator.templates import judge
 from virtualservice_operator.templates.process import Ended, Told, Worker
+from virtualservice_operator.templates.values import MESSAGE_LIMIT, printable
 
 KILLS_TO_QUARANTINE: Final = 3
 # A rendering that takes so long makes its namespace slow for a minute: it waits in another line than the others.
@@ -150,8 +151,8 @@ class Renderer:
     def _judge(self, render: Render, answer: Mapping[str, Any]) -> Result:
         """Return what an answer of the worker comes to; nothing in it is trusted."""
         if answer.get("ok") is not True:
-            name = str(answer.get("template") or render.entry or "")[:63]
-            line, message = answer.get("line"), str(answer.get("message"))[:1024]
+            name = printable(str(answer.get("template") or render.entry or ""), 63)
+            line, message = answer.get("line"), printable(str(answer.get("message")), MESSAGE_LIMIT)
             return Failed(f"template {name}, line {line}: {message}" if name and isinstance(line, int) else message)
         if render.entry is None:
             return Rendered(None, {})
@@ -159,7 +160,7 @@ class Renderer:
         found = self._problems(render.entry, rendered.document)
         if not found:
             return rendered
-        return Failed("; ".join(f"{rendered.place(path)}: {path}: {text}" for path, text in found))
+        return Failed("; ".join(_say(rendered.place(path), path, text) for path, text in found))
 
     def _problems(self, entry: str, document: Any) -> list[tuple[str, str]]:
         if entry == DEVELOPER_ROUTES:
@@ -195,6 +196,11 @@ def _place(render: Render) -> Place:
 
 def _edition(render: Render) -> tuple[Any, ...]:
     return (render.policy, render.uid, render.generation)
+
+
+def _say(place: str, path: str, text: str) -> str:
+    """Return a problem in words; keys and values in it are the template's."""
+    return f"{printable(place)}: {printable(path)}: {printable(text, MESSAGE_LIMIT)}"
 
 
 def _lines(lines: Any) -> dict[str, tuple[str, int]]:
