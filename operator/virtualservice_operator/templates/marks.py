@@ -91,20 +91,20 @@ class Marks:
 
     def _inspect(self, text: str, plain: bool, line: int) -> tuple[str, bool]:  # noqa: ARG002, FBT001 - the guard's Inspector
         """Return a scalar without marks, and whether it must stay text: `null` in a label is no null."""
-        if not _ANY.search(text):
-            return text, False
-
-        def unwrap(found: re.Match[str]) -> str:
-            number = int(found[1])
-            if number >= len(self._values) or self._values[number] != found[2]:
+        shown, *marked = text.split(_START)
+        for part in marked:
+            number, _, rest = part.partition(_TEXT)
+            value, end, after = rest.partition(_END)
+            if not end or not number.isdecimal() or self._value(int(number)) != value:
                 raise Unacceptable(line, _REMEDY)
-            self._seen.append(number)
-            return found[2]
-
-        shown = _REGION.sub(unwrap, text)
+            self._seen.append(int(number))
+            shown += value + after
         if _ANY.search(shown):
             raise Unacceptable(line, _REMEDY)
-        return shown, True
+        return shown, bool(marked)
+
+    def _value(self, number: int) -> str | None:
+        return self._values[number] if number < len(self._values) else None
 
     def _check_unseen(self, text: str) -> None:
         """Refuse a value that is in no scalar, and not within one line of a comment either."""
