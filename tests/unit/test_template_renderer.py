@@ -157,6 +157,14 @@ def test_what_is_said_of_a_worker_s_answer_is_short_and_printable_whatever_it_ho
         assert len(result.message) < 1000
 
 
+@pytest.mark.parametrize("answer", [None, [], "ok", 5], ids=str)
+def test_an_answer_that_is_no_mapping_counts_as_a_kill(answer: Any) -> None:
+    renderer = Renderer(Scripted(*[Told(answer)] * 3))
+    results = [renderer.render([render()])[render()] for _ in range(3)]
+    assert all(isinstance(result, Failed) and result.killed for result in results)
+    assert renderer.is_quarantined(render())
+
+
 def test_the_cache_forgets_the_oldest_where_there_is_no_room() -> None:
     cache = Cache(limit=300)
     for number in range(100):

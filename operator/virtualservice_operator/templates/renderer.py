@@ -137,7 +137,7 @@ class Renderer:
         if told.ended is Ended.UNAVAILABLE:
             self._observe("unavailable", told.seconds)
             return None
-        if told.ended is Ended.KILLED:
+        if told.ended is Ended.KILLED or not isinstance(told.answer, Mapping):
             self._observe("killed", told.seconds)
             self._kills[_edition(render)] += 1
             if self.is_quarantined(render):
