@@ -10,7 +10,8 @@ from virtualservice_operator.templates.offline import check_templates, plan_offl
 from virtualservice_operator.templates.process import Worker
 from virtualservice_operator.templates.renderer import Renderer
 
-RENDERER: Final = Renderer(Worker(log=print))
+WORKER: Final = Worker(log=print)
+RENDERER: Final = Renderer(WORKER)
 atexit.register(RENDERER.close)
 
 

@@ -39,6 +39,8 @@ _BOMB: Final = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 _DOUBLING: Final = "{% set a = ['xxxxxxxx'] %}" + "{% set a = a + a %}" * 40 + "{{ a | tojson }}"
 _NESTING: Final = "{% set a = ['xxxxxxxx'] %}" + "{% set a = [a, a] %}" * 40 + "{{ a | tojson }}"
+_LONG: Final = "{% set a = 'aaaaaaaaaaaaaaaa' %}" + "{% set a = a ~ a %}" * 13
+_LOOPS: Final = "{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}"
 _TEXT: Final = "{% set a = 'xxxxxxxx' %}" + "{% set a = a ~ a %}" * 40 + "{{ a }}"
 
 ATTACKS: Final = (
@@ -63,7 +65,20 @@ ATTACKS: Final = (
     Attack("replacing in loops", "cpu", "{% set a = 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' %}{% for i in range(1000) %}{% for j in range(1000) %}{{ a.replace('a', 'bb') }}{% endfor %}{% endfor %}"),
     Attack("a map of a map", "cpu", "{% for i in range(1000) %}{{ range(1000) | map('string') | map('upper') | list | tojson }}{% endfor %}"),
     Attack("groups of groups", "cpu", "{% for i in range(1000) %}{{ range(1000) | groupby('real') | list }}{% endfor %}"),
+    Attack("fuel given back", "cpu", "{% set z = [-9000000] | map('!charge') | list %}" + _LOOPS),
+    Attack("fuel given back by select", "cpu", "{% set z = [-9000000] | select('!charge') | list %}" + _LOOPS),
+    Attack("a round number", "cpu", "{% for i in range(30) %}{{ 5 | round(-100000000) }}{% endfor %}"),
+    Attack("a sum of lists", "cpu", "{% set a = [[1]] %}" + "{% set a = a + a %}" * 13 + "{% for i in range(9) %}{{ a | sum(start=[]) | length }}{% endfor %}"),
+    Attack("a long path of fields", "cpu", "{% for i in range(1000) %}{{ (['0'] * 1000 if false else range(1000) | map('string') | list) | map(attribute='" + "0." * 1600 + "0') | list | length }}{% endfor %}"),
+    Attack("many fields to sort by", "cpu", "{% for i in range(1000) %}{{ range(1000) | map('string') | list | sort(attribute='" + "0," * 1600 + "0') | length }}{% endfor %}"),
+    Attack("looking from the end", "cpu", _LONG + "{% for i in range(1000) %}{% set x = a.rpartition(a[:30000] ~ 'b' ~ a[:30000]) %}{% endfor %}"),
+    Attack("stripping many characters", "cpu", _LONG + "{% set b = 'b' ~ a %}{% for i in range(1000) %}{% set x = a.strip(b) %}{% endfor %}"),
+    Attack("text in text of the same kind", "cpu", _LONG + "{% set b = a[:600] ~ 'b' ~ a[:600] %}{% for i in range(1000) %}{% if b in a[:2400] %}{% endif %}{% endfor %}"),
+    Attack("the least letter of a text", "cpu", _LONG + "{% for i in range(1000) %}{% set x = a | min ~ a | unique | first %}{% endfor %}"),
+    Attack("groups of letters", "cpu", _LONG + "{% for i in range(1000) %}{% set x = a | groupby(0) %}{% endfor %}"),
+    Attack("titles", "cpu", "{% set a = 'a-a-a-a-' %}" + "{% set a = a ~ a %}" * 14 + "{% for i in range(1000) %}{% set x = a | title %}{% endfor %}"),
     # ---- memory
+    Attack("join with a long text", "memory", _LONG + "{{ range(1000) | join(a) | length }}"),
     Attack("text times a number", "memory", "{{ 'x' * 1000000000 }}"),
     Attack("a list times a number", "memory", "{{ ([1] * 1000000000) | length }}"),
     Attack("text that doubles", "memory", _TEXT),
@@ -148,6 +163,13 @@ ATTACKS: Final = (
     Attack("a key from an annotation", "yaml", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata:\n  annotations:\n    note: {{ ServiceAnnotations.note }}\n"), annotation="x\n  name: evil"),
     Attack("a rule from an annotation", "yaml", _spec("  - name: {{ ServiceAnnotations.note }}\n    match: [{port: 80}]\n    directResponse: {status: 200}"), annotation="x\n  - directResponse: {status: 200}\n    name: y"),
     Attack("a quote from an annotation", "yaml", _spec('  - {name: "{{ ServiceAnnotations.note }}", match: [{port: 80}], directResponse: {status: 200}}'), annotation='x", timeout: "1h'),
+    Attack("a field from an annotation in a comment", "yaml", "# {{ ServiceAnnotations.note }}\n" + _spec("  - {match: [{port: 80}], directResponse: {status: 200}}"), annotation="x\nmetadata: {name: other}\n#"),
+    Attack("an annotation put into text", "yaml", _spec("  - {name: {{ 'svc-N' | replace('N', ServiceAnnotations.note) }}, match: [{port: 80}], directResponse: {status: 200}}"), annotation="x, timeout: 1h"),
+    Attack("an annotation put into text around it", "yaml", _spec("  - {name: {% filter replace('N', ServiceAnnotations.note) %}svc-N{% endfilter %}, match: [{port: 80}], directResponse: {status: 200}}"), annotation="x, timeout: 1h"),
+    Attack("an annotation as a fragment", "yaml", _spec("  - {name: {{ fragment('n') }}, match: [{port: 80}], directResponse: {status: 200}}"), {"n": "{{ ServiceAnnotations.note | tojson }}"}, annotation="x, timeout: 1h"),
+    Attack("an annotation as JSON in quotes", "yaml", _spec("  - {name: '{{ ServiceAnnotations.note | tojson }}', match: [{port: 80}], directResponse: {status: 200}}"), annotation="x', timeout: '1h"),
+    Attack("an annotation as JSON in text", "yaml", _spec("  - {name: svc-{{ ServiceAnnotations.note | tojson }}, match: [{port: 80}], directResponse: {status: 200}}"), annotation="x, timeout: 1h"),
+    Attack("an annotation without its marks", "yaml", _spec("  - {name: {{ [ServiceAnnotations.note] | map('!literal') | first }}, match: [{port: 80}], directResponse: {status: 200}}"), annotation="x, timeout: 1h"),
     # ---- reach
     Attack("a host of others", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", hosts="[api.bank.svc.cluster.local]")),
     Attack("every host", "reach", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", hosts='["*"]')),

@@ -1,6 +1,7 @@
 """The battery against each layer alone and against all together; a line per layer is printed."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
@@ -8,11 +9,12 @@ import pytest
 from hostile import layers
 from hostile.battery import ATTACKS, Attack
 from hostile.layers import PlainWorker, Trial
-from rendered import RENDERER
+from rendered import WORKER
 from virtualservice_operator.templates.process import COMPILE_DEADLINE
 
-# Each takes less than 0.3 s on a quiet machine, as is printed. A test judges no speed: this one has a coverage tracer in it.
-MOST_SECONDS: Final = 3.0
+# Of the operator's own CPU time; and of the worker's, whose deadline is looked at now and then.
+MOST_OWN: Final = 0.3
+MOST_WORKER: Final = COMPILE_DEADLINE + 0.25
 MOST_MEMORY: Final = 50.0
 CANARY: Final = "canary-6f1d"
 BY_DATA: Final = ("yaml", "reach")
@@ -39,9 +41,26 @@ def plain() -> Iterator[PlainWorker]:
     found.worker.close()
 
 
-def check_cost(attack: Attack, trial: Trial) -> None:
-    assert trial.seconds < MOST_SECONDS, f"{attack.name}: {trial.seconds * 1000:.0f} ms"
-    assert trial.memory < MOST_MEMORY, f"{attack.name}: {trial.memory:.0f} MiB"
+@pytest.fixture(scope="module", autouse=True)
+def only_new_garbage() -> Iterator[None]:
+    """Let what was there before be: it is collected before each trial, which would take long."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def is_cheap(trial: Trial) -> bool:
+    return trial.own < MOST_OWN and trial.worker < MOST_WORKER and trial.memory < MOST_MEMORY
+
+
+def try_cheaply(trial: Callable[[], Trial]) -> Trial:
+    """Return what came of a trial whose cost is within the limits."""
+    found = layers.cheapest(trial, is_cheap)
+    assert is_cheap(found), (
+        f"{found.own * 1000:.0f} ms, {found.worker * 1000:.0f} ms of the worker, {found.memory:.0f} MiB"
+    )
+    return found
 
 
 def name_of(attack: Attack) -> str:
@@ -62,18 +81,16 @@ def test_the_limits_alone_keep_what_is_too_long_away(told: dict[str, list[tuple[
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=name_of)
 def test_all_layers_together_stop_it(attack: Attack, told: dict[str, list[tuple[Attack, Trial]]]) -> None:
-    trial = layers.by_all(attack, RENDERER)
+    trial = try_cheaply(lambda: layers.by_all(attack, WORKER))
     told.setdefault("all", []).append((attack, trial))
     assert trial.stopped
-    check_cost(attack, trial)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=name_of)
 def test_the_environment_alone_stops_it(attack: Attack, told: dict[str, list[tuple[Attack, Trial]]]) -> None:
     """What is wrong with the result only, it cannot see."""
-    trial = layers.by_environment(attack)
+    trial = try_cheaply(lambda: layers.by_environment(attack))
     told.setdefault("environment", []).append((attack, trial))
-    check_cost(attack, trial)
     assert trial.stopped or attack.after in BY_DATA or is_harmless(trial.output), trial.output[:200]
 
 
@@ -91,12 +108,10 @@ def test_the_worker_alone_contains_it(
 ) -> None:
     """With plain Jinja in it, whoever breaks out finds nothing to take and nobody to harm."""
     monkeypatch.setenv("SECRET", CANARY)
-    trial = plain(attack)
+    trial = try_cheaply(lambda: plain(attack))
     told.setdefault("worker", []).append((attack, trial))
     assert CANARY not in trial.output
     assert "uid=" not in trial.output
-    assert trial.seconds < COMPILE_DEADLINE + MOST_SECONDS
-    assert trial.memory < MOST_MEMORY
 
 
 @pytest.mark.parametrize("attack", [item for item in ATTACKS if item.after == "yaml"], ids=name_of)
@@ -105,10 +120,9 @@ def test_the_guard_alone_stops_it(
 ) -> None:
     """It sees the text only: an annotation that was spliced into it looks like the author's own."""
     output = plain(attack).output or attack.text  # plain Jinja may take too long for one of them
-    trial = layers.by_guard(output)
+    trial = try_cheaply(lambda: layers.by_guard(output))
     told.setdefault("guard", []).append((attack, trial))
     assert trial.stopped or "annotation" in attack.name
-    assert trial.seconds < MOST_SECONDS
 
 
 @pytest.mark.parametrize("attack", [item for item in ATTACKS if item.after in BY_DATA], ids=name_of)
@@ -118,7 +132,6 @@ def test_the_rules_alone_stop_what_reaches_too_far(
     output = plain(attack).output
     assert output or attack.after == "yaml"
     data = layers.load_as_others_do(output[:100_000])
-    trial = layers.by_rules(data)
+    trial = try_cheaply(lambda: layers.by_rules(data))
     told.setdefault("rules", []).append((attack, trial))
     assert trial.stopped or attack.after == "yaml"
-    check_cost(attack, trial)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from virtualservice_operator.templates.render import Renderer
+from virtualservice_operator.templates.values import Budget, Refused
 
 VALUES: dict[str, Any] = {
     "ServiceName": "reviews",
@@ -190,6 +191,104 @@ def test_a_mistake_is_said_with_its_line_and_the_way(renderer: Renderer, text: s
     assert says in message(renderer, text)
 
 
+HIDDEN = (
+    "!charge",
+    "!literal",
+    "!each",
+    "!settle",
+    "!weigh",
+    "!concat",
+    "!print",
+    "!indent",
+    "attr",
+    "format",
+    "center",
+)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_filter_whose_name_is_a_value_is_one_that_can_be_written(renderer: Renderer, name: str) -> None:
+    assert f"No filter named '{name}'" in message(renderer, f"{{{{ [-9] | map('{name}') | list | tojson }}}}")
+    assert f"No filter named '{name}'" in message(
+        renderer, f"{{% set n = '{name}' %}}{{{{ [-9] | map(n) | list | tojson }}}}"
+    )
+
+
+def test_a_test_whose_name_is_a_value_is_one_that_can_be_written(renderer: Renderer) -> None:
+    assert "No test named 'sameas'" in message(renderer, "{{ [1] | select('sameas', 1) | list | tojson }}")
+    assert value(renderer, "{{ [1, 2] | select('even') | list | tojson }}") == [2]
+
+
+def test_fuel_is_not_given_back() -> None:
+    budget = Budget()
+    with pytest.raises(Refused):
+        budget.spend(-1)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("2.346 | round(2)", 2.35),
+        ("2.5 | round", 2.0),
+        ("1234 | round(-2)", 1200),
+        ("2.1 | round(0, 'ceil')", 3.0),
+        ("2.99 | round(1, 'floor')", 2.9),
+        ("[1, 2.5] | sum", 3.5),
+        ("[1, 2] | sum(start=10)", 13),
+        ("ServicePorts | sum(attribute='port')", 5512),
+        ("ServicePorts | sum('port')", 5512),
+        ("[] | sum", 0),
+        ("[{'a': {'b': 2}}] | map(attribute='a.b') | list", [2]),
+        ("'abc' | list", ["a", "b", "c"]),
+        ("['b', 'a'] | min", "a"),
+    ],
+)
+def test_filters_of_ours_do_what_those_of_jinja_do(renderer: Renderer, expression: str, expected: Any) -> None:
+    assert value(renderer, f"{{{{ ({expression}) | tojson }}}}") == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("5 | round(-300000)", "round takes a number, and how many digits it keeps: from -15 to 15"),
+        ("5 | round(16)", "from -15 to 15"),
+        ("'5' | round", "round takes a number"),
+        ("5 | round(0, 'up')", "round takes common, ceil or floor"),
+        ("[[1], [2]] | sum(start=[])", "sum is for numbers"),
+        ("['a'] | sum(start='')", "sum is for numbers"),
+        ("[1] | map(attribute='0.0.0.0.0.0.0.0.0') | list", "map takes a path of at most 8 fields"),
+        ("[1] | sort(attribute='a,b,c,d,e,f,g,h,i')", "sort takes a path of at most 8 fields"),
+        ("[1] | sort(false, false, 'a.b.c.d.e.f.g.h.i')", "sort takes a path of at most 8 fields"),
+        ("[1] | selectattr('a.b.c.d.e.f.g.h.i') | list", "selectattr takes a path of at most 8 fields"),
+        ("range(1000) | join('" + "x" * 300 + "')", "join would make a text longer than 256 KiB"),
+    ],
+)
+def test_what_a_filter_would_cost_is_bounded(renderer: Renderer, expression: str, says: str) -> None:
+    assert says in message(renderer, f"{{{{ ({expression}) | tojson }}}}")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *(
+            "v | min",
+            "v | unique | list",
+            "v | groupby(0) | list",
+            "v | reject | list",
+            "v.rpartition(w)",
+            "v.strip(w)",
+        ),
+        *("v.find(w)", "v | replace(w, 'x')", "w in v", "v is in(v)", "v | title"),
+    ],
+)
+def test_going_through_a_text_costs_fuel_in_proportion(renderer: Renderer, expression: str) -> None:
+    """Each took tens of milliseconds, or seconds, for the price of a text's size."""
+    size = 100_000
+    before = f"{{% set v = ServiceAnnotations.v %}}{{% set w = ServiceAnnotations.w %}}{{% for i in range(20) %}}{{% if ({expression}) %}}{{% endif %}}{{% endfor %}}"
+    values = {"v": "a" * size, "w": "a" * 1000 + "b" + "a" * 1000}
+    assert "more than 100000 steps" in message(renderer, before, ServiceAnnotations=values)
+
+
 def test_a_mistake_in_an_include_names_the_include(renderer: Renderer) -> None:
     assert message(renderer, "a: 1\n{% include 'x' %}", {"x": "\n\n{{ ServiceLabels.y }}"}).startswith("x:3: ")
     assert message(renderer, "{{ fragment('x') | tojson }}", {"x": "a: 1\na: 2"}).startswith("x:2: the key 'a'")
@@ -214,6 +313,13 @@ STRANGE = [
         "# a",
         "a #b",
         "a\nb: c",
+        "a\nb: c\n#",
+        "a\nb: c #",
+        "a\rb: c\r#",
+        "a', b: 'c",
+        'a", b: "c',
+        "a, b: c",
+        "a}\nb: c\n# {",
         "a\n- b",
         "a\r\nb",
         "\tb",
@@ -252,6 +358,11 @@ STRANGE = [
         "1e3",
         ".inf",
         "0x1f",
+        "e5",
+        "ull",
+        "nul",
+        "inf",
+        "ff",
         "-1",
         "",
         "<<",
@@ -288,27 +399,89 @@ def test_a_value_through_tojson_is_that_value(renderer: Renderer, strange: str) 
         assert found["value"] == {"a": strange, "b": [strange + "!"]}
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        *(
-            "a: X\nb: 1",
-            'a: "X"\nb: 1',
-            "a: 'X'\nb: 1",
-            "a: [X, 1]",
-            "a: {b: X, c: 1}",
-            "a: |\n  X\nb: 1",
-            "a: >\n  X\nb: 1",
-        ),
-        *("a:\n- X\n- 1", "X: 1\nb: 2", "# X\na: 1", "a: pre-X-post\nb: 1", 'a: "pre-X-post"\nb: 1', "a: X # c\nb: 1"),
-    ],
-)
+PLACES = [
+    *(
+        "a: X\nb: 1",
+        'a: "X"\nb: 1',
+        "a: 'X'\nb: 1",
+        "a: [X, 1]",
+        "a: {b: X, c: 1}",
+        "a: |\n  X\nb: 1",
+        "a: >\n  X\nb: 1",
+    ),
+    *("a:\n- X\n- 1", "X: 1\nb: 2", "# X\na: 1", "a: pre-X-post\nb: 1", 'a: "pre-X-post"\nb: 1', "a: X # c\nb: 1"),
+    *("a: 1 # X\nb: 1", "a: {b: 1, # X\n  c: 2}", "a: X # X\nb: 1", "a: [1, X]\n# X\nb: X\n"),
+    *(
+        "a: 1X\nb: 1",
+        "a: 0xX\nb: 1",
+        "a: .X\nb: 1",
+        "a: nX\nb: 1",
+        "a: Xl\nb: 1",
+        "a: Xull\nb: 1",
+        "a: -X\nb: 1",
+        "a: XX",
+    ),
+]
+# The same value by other ways: each comes to the value in `X`'s place.
+WAYS = {
+    "printed": "{{ ServiceAnnotations.note }}",
+    "put into text": '{{ "N" | replace("N", ServiceAnnotations.note) }}',
+    "put into text by a method": '{{ "N".replace("N", ServiceAnnotations.note) }}',
+    "put into text by a keyword": '{{ "N" | replace("N", new=ServiceAnnotations.note) }}',
+    "instead of a text": "{{ ServiceLabels.none | default(ServiceAnnotations.note) }}",
+    "joined": '{{ "" ~ ServiceAnnotations.note }}',
+    "joined by join": '{{ ["", ""] | join(ServiceAnnotations.note) }}',
+    "as a fragment": '{{ fragment("n") }}',
+    "by set": "{% set x %}{{ ServiceAnnotations.note }}{% endset %}{{ x }}",
+    "by set with a filter": "{% set x | trim('') %}{{ ServiceAnnotations.note }}{% endset %}{{ x }}",
+    "by a filter block": "{% filter indent(0) %}{{ ServiceAnnotations.note }}{% endfilter %}{{ '' }}",
+    "into a filter block": '{% filter replace("N", ServiceAnnotations.note) %}N{% endfilter %}{{ "" }}',
+    "by an include": "{% include 'v' %}{{ '' }}",
+    "by a block": "{% block b %}{{ ServiceAnnotations.note }}{% endblock %}{{ '' }}",
+}
+INCLUDES = {"n": "{{ ServiceAnnotations.note | tojson }}", "v": "{{ ServiceAnnotations.note }}"}
+
+
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("strange", STRANGE, ids=ascii)
 def test_a_value_without_tojson_is_that_value_or_is_refused(renderer: Renderer, place: str, strange: str) -> None:
     """Compared with the same place holding a harmless word: nothing but the word differs."""
-    text = place.replace("X", "{{ ServiceAnnotations.note }}")
-    harmless = value(renderer, text, ServiceAnnotations={"note": "word"})
-    found = answer(renderer, text, ServiceAnnotations={"note": strange})
+    expect_data(renderer, place.replace("X", WAYS["printed"]), strange)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("place", ["a: X\nb: 1", "# X\na: 1", "a: {b: svc-X, c: 1}", "a: '1X'\nb: 1"])
+def test_a_value_is_data_whichever_way_it_comes(renderer: Renderer, place: str, way: str) -> None:
+    for strange in STRANGE:
+        expect_data(renderer, place.replace("X", way), strange)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{a: 'X', b: 1}",
+        "{a: svc-X, b: 1}",
+        '{a: "X", b: 1}',
+        "a: 'X'\nb: 1",
+        "a: svc X\nb: 1",
+        "# X\na: 1",
+        "a: |\n  X\nb: 1",
+    ],
+)
+@pytest.mark.parametrize("shape", ["V", "[V]", "{'k': V}", "{V: 1}"])
+def test_json_in_a_wrong_place_is_that_json_or_is_refused(renderer: Renderer, place: str, shape: str) -> None:
+    text = place.replace("X", f"{{{{ {shape.replace('V', 'ServiceAnnotations.note')} | tojson }}}}")
+    for strange in STRANGE:
+        found = answer(renderer, text, ServiceAnnotations={"note": strange})
+        if found["ok"]:
+            word = answer(renderer, text, ServiceAnnotations={"note": "word"})["value"]
+            assert found["value"] == put(word, "word", strange)
+
+
+def expect_data(renderer: Renderer, text: str, strange: str) -> None:
+    """Expect the value where a word would be, as text, or a refusal."""
+    harmless = value(renderer, text, INCLUDES, ServiceAnnotations={"note": "word"})
+    found = answer(renderer, text, INCLUDES, ServiceAnnotations={"note": strange})
     if found["ok"]:
         assert found["value"] == put(harmless, "word", strange)
 
@@ -327,6 +500,36 @@ def test_a_value_that_would_change_the_yaml_is_refused_with_the_way(renderer: Re
     assert found.startswith(
         "virtualService:2: a value from the cluster does not stay as it is here; write {{ … | tojson }}"
     )
+
+
+def test_a_value_that_leaves_its_comment_is_refused_with_the_line(renderer: Renderer) -> None:
+    text = "a: 1\n# note: {{ ServiceAnnotations.note }}\n"
+    assert value(renderer, text) == {"a": 1}
+    found = message(renderer, text, ServiceAnnotations={"note": "x\nevil: y\n#"})
+    assert found.startswith("virtualService:2: a value from the cluster goes on after the comment that it stands in")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{% set x %}{{ ServiceName }}: {{ ServiceLabels.app }}{% endset %}{{ x }}", {"reviews": "reviews"}),
+        (
+            "{% set x %}{{ ServiceName }}{% endset %}a: {{ x | upper }}{{ x ~ '!' }}{{ x == ServiceName }}",
+            {"a": "REVIEWSreviews!true"},
+        ),
+        ("{% set x %}{{ ServiceName }}{% endset %}{{ {x: [x]} | tojson }}", {"reviews": ["reviews"]}),
+        ("{% set x %}app{% endset %}a: {{ ServiceLabels[x] }}{{ x | length }}", {"a": "reviews3"}),
+        ("{% set x %}{{ ServiceName }}{% endset %}{{ fragment('f', x=x) | tojson }}", {"a": "reviews", "b": 7}),
+        ("{% filter indent(2) | upper %}a:\n{{ ServiceName | length }}: b{% endfilter %}", {"A": {"7": "B"}}),
+        ("a: {% filter tojson %}b: c{% endfilter %}", {"a": "b: c"}),
+        ("a: {{ (ServiceAnnotations | tojson) | tojson }}", {"a": '{"note": "a note", "weight": "30"}'}),
+        ("{{ 'a: N' | replace('N', '1') }}", {"a": 1}),
+        ("# {{ ServicePorts | tojson }} {{ ServiceAnnotations.note }}\na: 1", {"a": 1}),
+    ],
+)
+def test_marks_are_in_nobodys_way(renderer: Renderer, text: str, expected: Any) -> None:
+    includes = {"f": "{% if false %}{% set x = 1 %}{% endif %}a: {{ x }}\nb: {{ x | length }}"} if "'f'" in text else {}
+    assert value(renderer, text, includes) == expected
 
 
 def test_a_name_that_looks_like_a_number_stays_text(renderer: Renderer) -> None:

@@ -21,6 +21,7 @@ from virtualservice_operator.templates.guard import DEPTH_LIMIT, EVENT_LIMIT, Un
         ("80: http\n", {"80": "http"}),
         ('"<<": data', {"<<": "data"}),
         ("no: no", {"no": "no"}),
+        ("k" * 317 + ": 1", {"k" * 317: 1}),
     ],
 )
 def test_a_document_is_plain_data(text: str, data: Any) -> None:
@@ -77,6 +78,7 @@ def test_a_scalar_means_what_yaml_1_2_says(scalar: str, value: Any) -> None:
         ("! a", 0, "is a tag"),
         ("a:\n  <<: {b: 1}", 1, "<< is a merge key"),
         ("a: 1\nb: 2\na: 3", 2, "the key 'a' is there twice"),
+        ("a: 1\n" + "k" * 318 + ": 2", 1, "the key 'kkkkkkkkkkkkkkkkkkkk'… is longer than 317 characters"),
         ("1: a\n'1': b", 1, "the key '1' is there twice"),
         ("a: 1\n---\nb: 2", 1, "a second YAML document begins"),
         ("? [a]\n: b", 0, "a key must be text"),

@@ -182,6 +182,35 @@ def test_an_answer_of_another_form_is_a_failure(answer: Any) -> None:
     assert isinstance(result, Failed)
 
 
+def test_what_a_template_wrote_is_said_without_control_characters() -> None:
+    result = rendered(WHOLE + '"\\e[31mRED\\nerror: forged": {}\n')
+    assert isinstance(result, Failed)
+    assert "\\x1b[31mRED\\nerror: forged: there is no such field" in result.message
+    assert result.message.isprintable()
+
+
+def test_what_is_said_of_a_worker_s_answer_is_short_and_printable_whatever_it_holds() -> None:
+    odd = "\x1b\n\u202e" + "k" * 80_000
+    document = {**GOOD.answer["value"], odd: 1}
+    answers: list[Any] = [
+        {"ok": True, "value": document, "lines": {odd: [odd, 1]}},
+        {"ok": False, "template": odd, "line": 1, "message": odd},
+    ]
+    for answer in answers:
+        (result,) = Renderer(Scripted(Told(answer))).render([render()]).values()
+        assert isinstance(result, Failed)
+        assert result.message.isprintable()
+        assert len(result.message) < 1000
+
+
+@pytest.mark.parametrize("answer", [None, [], "ok", 5], ids=str)
+def test_an_answer_that_is_no_mapping_counts_as_a_kill(answer: Any) -> None:
+    renderer = Renderer(Scripted(*[Told(answer)] * 3))
+    results = [renderer.render([render()])[render()] for _ in range(3)]
+    assert all(isinstance(result, Failed) and result.killed for result in results)
+    assert renderer.is_quarantined(render())
+
+
 def test_the_cache_forgets_the_oldest_where_there_is_no_room() -> None:
     cache = Cache(limit=2000)
     for number in range(100):

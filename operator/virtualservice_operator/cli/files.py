@@ -4,8 +4,9 @@ Kubernetes objects from files: what the planner can use of them, and everything 
 A problem names file, document, field, value and limit. All are found before anything else is done.
 """
 
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +18,12 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.v1alpha1 import RoutingPolicySpec
 from virtualservice_operator.core.objects import ClusterObject, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.kube.decode import DECODERS
-from virtualservice_operator.templates import judge
+from virtualservice_operator.templates.values import printable
 
 _CREATED: Final = "1970-01-01T00:00:00Z"
+_LONGEST_NAME: Final = 253
+_LAST_PORT: Final = 65535
+_SHOWN: Final = 100
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KINDS: Final[Mapping[tuple[str, str], type[ClusterObject]]] = {
@@ -27,28 +31,6 @@ _KINDS: Final[Mapping[tuple[str, str], type[ClusterObject]]] = {
     ("", "Service"): Service,
     (names.GROUP, names.KIND): Policy,
     (names.ISTIO_GROUP, "VirtualService"): VirtualService,
-}
-_NAME: Final = {"type": "string", "minLength": 1, "maxLength": 253}
-_TEXTS: Final = {"type": ["object", "null"], "additionalProperties": {"type": "string"}}
-_METADATA: Final = {
-    "type": "object",
-    "required": ["name"],
-    "properties": {"name": _NAME, "namespace": _NAME, "labels": _TEXTS, "annotations": _TEXTS},
-}
-_PORT: Final = {
-    "type": "object",
-    "required": ["port"],
-    "properties": {
-        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
-        "name": {"type": "string"},
-        "protocol": {"type": "string"},
-        "appProtocol": {"type": "string"},
-    },
-}
-_HOSTS: Final = {"type": "array", "items": {"type": "string"}}
-_SPECS: Final[Mapping[type[ClusterObject], Mapping[str, Any]]] = {
-    Service: {"type": "object", "properties": {"ports": {"type": "array", "items": _PORT}, "type": {"type": "string"}}},
-    VirtualService: {"type": "object", "properties": {"hosts": _HOSTS, "gateways": _HOSTS, "exportTo": _HOSTS}},
 }
 
 
@@ -98,18 +80,24 @@ def _implied(objects: Sequence[ClusterObject]) -> Iterator[ClusterObject]:
 
 def _documents(paths: Sequence[str], problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield every document with its place; lists, as kubectl prints them, are taken apart."""
-    for name, text in _texts(paths, problems):
+    for name, text in _read_texts(paths, problems):
         try:
             for number, document in enumerate(yaml.load_all(text, Loader=_Loader), start=1):
                 place = f"{name}, document {number}"
+                items = document.get("items") if isinstance(document, dict) else None
                 if document is None:
                     continue
-                if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-                    problems.append(f"{place}: this is no Kubernetes object: it has no kind; remove it, or correct it")
-                elif document["kind"].endswith("List") and isinstance(document.get("items"), list):
-                    yield from ((f"{place}, item {index}", item) for index, item in enumerate(document["items"], 1))
+                if _is_object(document) and document["kind"].endswith("List") and isinstance(items, list):
+                    found = [(f"{place}, item {index}", item) for index, item in enumerate(items, 1)]
                 else:
-                    yield place, document
+                    found = [(place, document)]
+                for where, item in found:
+                    if _is_object(item):
+                        yield where, item
+                    else:
+                        problems.append(
+                            f"{where}: this is no Kubernetes object: it has no kind; remove it, or correct it"
+                        )
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark is not None else ""
@@ -118,7 +106,11 @@ def _documents(paths: Sequence[str], problems: list[str]) -> Iterator[tuple[str,
             problems.append(f"{name}: this cannot be read: {str(error)[:100]}")
 
 
-def _texts(paths: Sequence[str], problems: list[str]) -> Iterator[tuple[str, str]]:
+def _is_object(document: Any) -> bool:
+    return isinstance(document, dict) and isinstance(document.get("kind"), str)
+
+
+def _read_texts(paths: Sequence[str], problems: list[str]) -> Iterator[tuple[str, str]]:
     for given in paths:
         if given == "-":
             yield "standard input", sys.stdin.read()
@@ -148,16 +140,82 @@ def _title(document: Mapping[str, Any]) -> str:
 
 
 def _problems(kind: type[ClusterObject], document: Mapping[str, Any]) -> Iterator[str]:
-    wanted: dict[str, Any] = {"type": "object", "required": ["metadata"], "properties": {"metadata": _METADATA}}
-    if kind in _SPECS:
-        wanted["properties"]["spec"] = _SPECS[kind]
-    for path, text in judge.problems(judge.make_validator(wanted), document):
-        yield f"{path}: {text}"
+    yield from _METADATA("metadata", document.get("metadata"))
+    if kind in _SPECS and "spec" in document:
+        yield from _SPECS[kind]("spec", document["spec"])
     if kind is Policy:
         try:
             RoutingPolicySpec.model_validate(document.get("spec") or {})
         except ValidationError as error:
             yield from (_explain(item) for item in error.errors(include_url=False))
+
+
+# ---- what the decoders take for granted: each yields what is wrong about a value
+
+_Check = Callable[[str, Any], Iterator[str]]
+
+
+def _text(path: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield f"{path}: {_shown(value)} is not text (in quotes)"
+
+
+def _name(path: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NAME:
+        yield f"{path}: {_shown(value)} is no name of 1 to {_LONGEST_NAME} characters"
+
+
+def _port_number(path: str, value: Any) -> Iterator[str]:
+    if type(value) is not int:
+        yield f"{path}: {_shown(value)} is not a whole number"
+    elif not 0 < value <= _LAST_PORT:
+        yield f"{path}: {value} is {'less than 1' if value < 1 else f'more than {_LAST_PORT}'}"
+
+
+def _texts(path: str, value: Any) -> Iterator[str]:
+    if value is not None and not isinstance(value, dict):
+        yield f"{path}: {_shown(value)} is not a mapping"
+    for key, item in (value or {}).items() if isinstance(value, dict) else ():
+        yield from _text(f"{path}.{key}", item)
+
+
+def _list_of(check: _Check) -> _Check:
+    def check_list(path: str, value: Any) -> Iterator[str]:
+        if not isinstance(value, list):
+            yield f"{path}: {_shown(value)} is not a list"
+            return
+        for number, item in enumerate(value):
+            yield from check(f"{path}[{number}]", item)
+
+    return check_list
+
+
+def _mapping(required: str = "", **checks: _Check) -> _Check:
+    def check_mapping(path: str, value: Any) -> Iterator[str]:
+        if not isinstance(value, dict):
+            yield f"{path}: {_shown(value)} is not a mapping" if value is not None else f"{path}: it is missing; add it"
+            return
+        if required and required not in value:
+            yield f"{path}: {required} is missing; add it"
+        for name, check in checks.items():
+            if name in value:
+                yield from check(f"{path}.{name}", value[name])
+
+    return check_mapping
+
+
+_METADATA: Final = _mapping("name", name=_name, namespace=_name, labels=_texts, annotations=_texts)
+_PORT: Final = _mapping("port", port=_port_number, name=_text, protocol=_text, appProtocol=_text)
+_HOSTS: Final = _list_of(_text)
+_SPECS: Final[Mapping[type[ClusterObject], _Check]] = {
+    Service: _mapping(ports=_list_of(_PORT), type=_text),
+    VirtualService: _mapping(hosts=_HOSTS, gateways=_HOSTS, exportTo=_HOSTS),
+}
+
+
+def _shown(value: Any) -> str:
+    is_scalar = value is None or isinstance(value, str | int | float)
+    return printable(json.dumps(value, ensure_ascii=False) if is_scalar else repr(value), _SHOWN)
 
 
 def _explain(error: Any) -> str:

@@ -6,8 +6,9 @@ string formatting. Here only plain data has attributes, only listed functions an
 operation is bounded, and every byte that is printed passes through `_print`.
 """
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from jinja2 import StrictUndefined, Undefined, pass_context
@@ -16,9 +17,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from virtualservice_operator.templates import functions
 from virtualservice_operator.templates.helpers import Helper
-from virtualservice_operator.templates.marks import refuse_marks
+from virtualservice_operator.templates.marks import finish, refuse_marks
 from virtualservice_operator.templates.rendering import Rendering
-from virtualservice_operator.templates.values import TEXTS, Budget, Finished, Literal, Refused
+from virtualservice_operator.templates.rewrite import BLOCK_FILTERS
+from virtualservice_operator.templates.values import TEXT_LIMIT, TEXTS, Budget, Finished, Literal, Refused
 
 _NUMBERS: Final = (int, float)
 
@@ -44,8 +46,8 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
         )
         self.rendering = Rendering()
         self.filters.clear()
-        self.filters.update(functions.bounded_filters(self._budget))
-        self.filters.update(_hidden_filters(self._budget))
+        self.filters.update(functions.bounded_filters(self._budget, self._tojson))
+        self.filters.update(self._hidden_filters())
         self.tests.clear()
         self.tests.update(functions.bounded_tests(self._budget))
         self.globals.clear()
@@ -53,11 +55,21 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
     def _budget(self) -> Budget:
         return self.rendering.budget
 
+    def _tojson(self, value: Any) -> Finished:
+        text = functions.to_json(value)
+        if not text.isascii():
+            functions.charge_haystack(self.rendering.budget, text)
+        if type(value) is Literal:
+            return Finished(text)
+        found = self.rendering.marks.wrap_json(text)
+        self.rendering.budget.spend(len(found.marked) - len(text) >> 2)  # a mark has four characters at least
+        return found
+
     def concat(self, pieces: Any) -> str:
         """Return the text of a block: its parts were printed already."""
         text = "".join(pieces)
         self.rendering.budget.spend(len(text) >> 6)
-        return Finished(text)
+        return finish(text)
 
     def join_path(self, template: str, parent: str) -> str:
         """Return the full name of an include: those of one policy know only each other."""
@@ -97,6 +109,48 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
                 return self.undefined(f"{_describe(obj)} has no item {str(argument)[:100]!r}")
         return self.getattr(obj, argument) if isinstance(argument, str) else self.undefined("this has no items")
 
+    # ---- what syntax.py and rewrite.py lead through here
+
+    def _hidden_filters(self) -> dict[str, Any]:
+        """Return the filters whose names cannot be written."""
+
+        def each(values: Any, cost: int) -> Iterator[Any]:
+            limits = self._budget()
+            kind = type(values)
+            if isinstance(values, Undefined):
+                str(values)
+            if kind is not list and kind is not dict:
+                raise Refused(f"for goes through lists and mappings; {_describe(values)} is none")
+            for value in values:
+                limits.spend(cost)
+                yield value
+
+        def charge(cost: int) -> Finished:
+            self._budget().spend(cost)
+            return Finished("")
+
+        def settle(value: Any) -> Any:
+            return self._budget().settle(value)
+
+        def weigh(value: Any) -> Any:
+            return value if isinstance(value, Undefined) else settle(value)
+
+        def weigh_haystack(value: Any) -> Any:
+            functions.charge_haystack(self._budget(), value)
+            return weigh(value)
+
+        return {
+            "!each": each,
+            "!charge": charge,
+            "!settle": settle,
+            "!weigh": weigh,
+            "!weigh_haystack": weigh_haystack,
+            "!literal": Literal,
+            "!concat": lambda parts: _concat(self._budget(), parts),
+            "!print": lambda value: _write(self.rendering, _text_of(self.rendering, value, type(value))),
+            **{f"!{name}": _in_block(self.filters[name]) for name in BLOCK_FILTERS},
+        }
+
     # ---- what can be called
 
     def call(__self, __context: Context, __obj: Any, *arguments: Any, **more: Any) -> Any:  # noqa: N805, PYI063 - as Jinja has it, so that no keyword can collide
@@ -112,21 +166,33 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
         for item in (*arguments, *more.values()):
             budget.settle(item)
         if type(__obj) is Helper:
-            return budget.settle(functions.authored(__obj(__context, arguments, more), *arguments))
+            result = __obj(__context, arguments, more)
+            return budget.settle(result if __obj.reads else functions.authored(result, (*arguments, *more.values())))
         owner: Any = getattr(__obj, "__self__", None)
         name = getattr(__obj, "__name__", "")
         if type(owner) in TEXTS and name in functions.STRING_METHODS:
             budget.settle(owner)
-            if name == "replace":
-                return budget.settle(
-                    functions.authored(functions.replace(owner, *arguments, **more), owner, *arguments[1:2])
-                )
-            result = functions.to_plain(__obj(*arguments, **more))
-            return budget.settle(functions.authored(result, owner))
+            if name in functions.SEARCHES:
+                functions.charge_search(budget, name, (owner, *arguments, *more.values()), more)
+            method = functools.partial(functions.replace, owner) if name == "replace" else __obj
+            result = functions.to_plain(method(*arguments, **more))
+            return budget.settle(functions.authored(result, (owner, *arguments, *more.values())))
         if type(owner) is dict and name in functions.MAPPING_METHODS:
             result = functions.to_plain(__obj(*arguments, **more))
             return result if name == "get" else budget.settle(result)
         raise Refused(f"{_describe(__obj)} cannot be called")
+
+    def call_filter(self, name: str, *given: Any, **more: Any) -> Any:
+        """Call a filter whose name is a value, as `map` does: one that a template could write."""
+        if name not in functions.FILTER_NAMES:
+            raise Refused(f"No filter named {str(name)[:100]!r}")
+        return super().call_filter(name, *given, **more)
+
+    def call_test(self, name: str, *given: Any, **more: Any) -> Any:
+        """Call a test whose name is a value, as `select` does."""
+        if name not in functions.TEST_NAMES:
+            raise Refused(f"No test named {str(name)[:100]!r}")
+        return super().call_test(name, *given, **more)
 
     # ---- what can be computed
 
@@ -183,9 +249,13 @@ def _print(context: Context, value: Any) -> str:
         rendering.note(text, name, line)
         return str(text)
     text = _text_of(rendering, value, kind)
-    rendering.budget.write(len(text))
     if kind is not Finished:
         rendering.pass_over(text)
+    return _write(rendering, text)
+
+
+def _write(rendering: Rendering, text: str) -> str:
+    rendering.budget.write(len(text))
     return text
 
 
@@ -193,7 +263,7 @@ def _text_of(rendering: Rendering, value: Any, kind: type) -> str:
     if kind is str:
         return rendering.marks.wrap(value)
     if kind is Finished:
-        return str(value)
+        return str(value.marked)
     if kind is Literal:
         return str(refuse_marks(value))
     if kind is bool:
@@ -205,9 +275,6 @@ def _text_of(rendering: Rendering, value: Any, kind: type) -> str:
     if kind in (list, dict, type(None)):
         raise Refused(f"{_describe(value)} is printed with | tojson")
     raise Refused(f"{_describe(value)} cannot be printed")
-
-
-# ---- what syntax.py leads through here
 
 
 def _concat(budget: Budget, parts: list[Any]) -> Any:
@@ -223,40 +290,17 @@ def _concat(budget: Budget, parts: list[Any]) -> Any:
         else:
             raise Refused(f"{_describe(part)} cannot be joined to text; use tojson")
         budget.spend(1 + (len(texts[-1]) >> 6))
-    if sum(map(len, texts)) > 256 * 1024:
-        raise Refused("a text is longer than 256 KiB")
-    return functions.authored("".join(texts), *parts)
+    if sum(map(len, texts)) > TEXT_LIMIT:
+        raise Refused(f"a text is longer than {TEXT_LIMIT // 1024} KiB")
+    return functions.authored("".join(texts), parts)
 
 
-def _hidden_filters(budget: Any) -> dict[str, Any]:
-    def each(values: Any, cost: int) -> Iterator[Any]:
-        limits = budget()
-        kind = type(values)
-        if isinstance(values, Undefined):
-            str(values)
-        if kind is not list and kind is not dict:
-            raise Refused(f"for goes through lists and mappings; {_describe(values)} is none")
-        for value in values:
-            limits.spend(cost)
-            yield value
+def _in_block(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter for the body of a block, which stays YAML with its marks where the rest is the author's own."""
 
-    def charge(cost: int) -> Finished:
-        budget().spend(cost)
-        return Finished("")
+    def apply(body: Any, *arguments: Any, **more: Any) -> Any:
+        if type(body) is Finished and functions.is_authored((*arguments, *more.values())):
+            return finish(function(body.marked, *arguments, **more))
+        return function(body, *arguments, **more)
 
-    def settle(value: Any) -> Any:
-        return budget().settle(value)
-
-    def weigh(value: Any) -> Any:
-        if not isinstance(value, Undefined):
-            budget().settle(value)
-        return value
-
-    return {
-        "!each": each,
-        "!charge": charge,
-        "!settle": settle,
-        "!weigh": weigh,
-        "!literal": Literal,
-        "!concat": lambda parts: _concat(budget(), parts),
-    }
+    return apply

@@ -6,26 +6,28 @@ Each comes wrapped: what goes in costs fuel, what comes out is plain data within
 """
 
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from jinja2 import Undefined, pass_context, pass_environment, pass_eval_context
-from jinja2.filters import FILTERS
+from jinja2 import Environment, Undefined, pass_context, pass_environment, pass_eval_context
+from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.tests import TESTS
 
-from virtualservice_operator.templates.values import TEXTS, Budget, Finished, Literal, Refused
+from virtualservice_operator.templates.values import NODE_LIMIT, TEXT_LIMIT, TEXTS, Budget, Literal, Refused
 
 _JINJA_FILTERS: Final = (
     *("abs", "capitalize", "count", "default", "d", "dictsort", "first", "float", "groupby", "int", "items"),
-    *("last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round"),
-    *("select", "selectattr", "slice", "sort", "sum", "title", "trim", "unique", "upper"),
+    *("last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse"),
+    *("select", "selectattr", "slice", "sort", "title", "trim", "unique", "upper"),
 )
 _JINJA_TESTS: Final = (
     *("boolean", "defined", "divisibleby", "even", "false", "float", "in", "integer", "lower", "mapping", "none"),
     *("number", "odd", "sequence", "string", "true", "undefined", "upper", "iterable"),
     *("eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=", ">", ">=", "equalto"),
 )
+TEST_NAMES: Final = frozenset(_JINJA_TESTS)
 STRING_METHODS: Final = frozenset(
     {
         *("capitalize", "count", "endswith", "find", "isalnum", "isalpha", "isdigit", "islower", "isupper", "lower"),
@@ -37,6 +39,26 @@ MAPPING_METHODS: Final = frozenset({"get", "items", "keys", "values"})
 LOOP_ATTRIBUTES: Final = frozenset(
     {"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem"}
 )
+# Filters that go through all parts of what they are given, and where they take a path of fields (None: by keyword only).
+_GO_THROUGH: Final[Mapping[str, int | None]] = {
+    **dict.fromkeys(("dictsort", "join", "list", "map", "reject", "select", "slice")),
+    **dict.fromkeys(("groupby", "rejectattr", "selectattr", "sum"), 0),
+    **dict.fromkeys(("max", "min", "unique"), 1),
+    "sort": 2,
+}
+_PATH_LIMIT: Final = 8
+# Filters and methods that look for one text in another. Some of Python's ways compare each character with each: a
+# step pays for 4,096 of these, or for 8 characters of the longer text where the other is not known.
+SEARCHES: Final = frozenset(
+    {
+        *("count", "find", "lstrip", "partition", "replace", "rpartition", "rsplit", "rstrip", "split", "strip"),
+        *("endswith", "removeprefix", "removesuffix", "startswith", "trim"),
+    }
+)
+_SEARCH_SHIFT: Final = 12
+_HAYSTACK_SHIFT: Final = 3
+_NUMBERS: Final = (int, float)
+_PRECISION_LIMIT: Final = 15
 _LONGEST_NUMBER: Final = 40
 _INDENT_LIMIT: Final = 40
 # What JSON writes as it is and YAML does not take, or takes for a line break.
@@ -62,24 +84,27 @@ def _plain_items(values: Any) -> list[Any]:
     found = []
     for value in values:
         found.append(list(value) if isinstance(value, tuple) else value)
-        if len(found) > 20_000:  # noqa: PLR2004 - values.NODE_LIMIT, before it is too late
-            raise Refused("a list has more than 20000 parts")
+        if len(found) > NODE_LIMIT:
+            raise Refused(f"a list has more than {NODE_LIMIT} parts")
     return found
 
 
-def authored(result: Any, *inputs: Any) -> Any:
-    """Return a text as the author's own where all that it was made of is."""
-    if type(result) is str and all(type(item) is Literal or type(item) in (int, bool, float) for item in inputs):
-        return Literal(result)
-    return result
+def is_authored(inputs: Iterable[Any]) -> bool:
+    """Tell whether all of these are the author's own: what he wrote, and numbers."""
+    return all(type(item) is Literal or type(item) in (int, bool, float) for item in inputs)
 
 
-def tojson(value: Any) -> Finished:
-    """Return a value as JSON, which is YAML in every place."""
+def authored(result: Any, inputs: Iterable[Any]) -> Any:
+    """Return a text as the author's own where all that it was made of is: pass everything that went in."""
+    return Literal(result) if type(result) is str and is_authored(inputs) else result
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON, which is YAML too."""
     text = _encode(value)
     if not text.isascii() or "\x7f" in text:
         text = _ESCAPED.sub(_escape, text)
-    return Finished(text)
+    return text
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -104,7 +129,8 @@ def join(values: Any, separator: str = "") -> str:
     """Return the parts of a list as one text."""
     if not isinstance(values, list | dict):
         raise Refused("join takes a list; of what else is a text made?")
-    texts = [value if isinstance(value, str) else tojson(value) for value in values]
+    texts = [value if isinstance(value, str) else to_json(value) for value in values]
+    _refuse_long(sum(map(len, texts)) + len(separator) * len(texts), "join")
     return str(separator).join(texts)
 
 
@@ -112,11 +138,37 @@ def replace(text: str, old: str, new: str) -> str:
     """Return text with every occurrence of something replaced; the length is known before it is made."""
     if old == "":
         raise Refused("replace needs something to look for")
-    grown = len(text) + text.count(old) * (len(new) - len(old))
-    Budget().settle(grown)
-    if grown > 256 * 1024:
-        raise Refused("replace would make a text longer than 256 KiB")
+    _refuse_long(len(text) + text.count(old) * (len(new) - len(old)), "replace")
     return str(text).replace(old, new)
+
+
+def _refuse_long(size: int, name: str) -> None:
+    """Refuse a text before it is made."""
+    if size > TEXT_LIMIT:
+        raise Refused(f"{name} would make a text longer than {TEXT_LIMIT // 1024} KiB")
+
+
+def to_rounded(value: float, precision: int = 0, method: str = "common") -> float:
+    """Return a number rounded to some digits after the point."""
+    if type(value) not in _NUMBERS or type(precision) is not int or abs(precision) > _PRECISION_LIMIT:
+        raise Refused(
+            f"round takes a number, and how many digits it keeps: from -{_PRECISION_LIMIT} to {_PRECISION_LIMIT}"
+        )
+    if method == "common":
+        return round(value, precision)
+    if method not in ("ceil", "floor"):
+        raise Refused("round takes common, ceil or floor")
+    power = float(10**precision)
+    return (math.ceil(value * power) if method == "ceil" else math.floor(value * power)) / power
+
+
+@pass_environment
+def to_sum(environment: Environment, values: Any, attribute: str | int | None = None, start: float = 0) -> float:
+    """Return the sum of numbers, or of a field of each item."""
+    numbers = list(values if attribute is None else map(make_attrgetter(environment, attribute), values))
+    if not all(type(number) in _NUMBERS for number in (start, *numbers)):
+        raise Refused("sum is for numbers; lists are put together by +, texts by join")
+    return sum(numbers, start)
 
 
 def to_int(value: Any, default: int = 0) -> int:
@@ -149,7 +201,6 @@ def to_string(value: Any) -> str:
 
 
 _OURS: Final[Mapping[str, Callable[..., Any]]] = {
-    "tojson": tojson,
     "indent": indent,
     "join": join,
     "replace": replace,
@@ -157,20 +208,22 @@ _OURS: Final[Mapping[str, Callable[..., Any]]] = {
     "int": to_int,
     "float": to_float,
     "string": to_string,
+    "round": to_rounded,
+    "sum": to_sum,
 }
-FILTER_NAMES: Final = tuple(sorted({*_JINJA_FILTERS, *_OURS}))
+FILTER_NAMES: Final = frozenset({*_JINJA_FILTERS, *_OURS, "tojson"})
 
 
-def bounded_filters(budget: Callable[[], Budget]) -> dict[str, Callable[..., Any]]:
-    """Return the filters; `budget` gives that of the rendering that goes on."""
-    found = {name: _bounded(FILTERS[name], budget, takes_undefined=name in ("default", "d")) for name in _JINJA_FILTERS}
-    return found | {name: _bounded(function, budget) for name, function in _OURS.items()}
+def bounded_filters(budget: Callable[[], Budget], tojson: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:
+    """Return the filters; `budget` gives that of the rendering that goes on, which `tojson` is of too."""
+    known: Mapping[str, Any] = {**{name: FILTERS[name] for name in _JINJA_FILTERS}, **_OURS, "tojson": tojson}
+    return {name: _bounded(name, function, budget) for name, function in known.items()}
 
 
 def bounded_tests(budget: Callable[[], Budget]) -> dict[str, Callable[..., Any]]:
     """Return the tests."""
     known: Mapping[str, Any] = TESTS
-    return {name: _weighed(known[name], budget) for name in _JINJA_TESTS}
+    return {name: _weighed(name, known[name], budget) for name in _JINJA_TESTS}
 
 
 def _pass_kind(function: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -186,10 +239,10 @@ def _pass_kind(function: Callable[..., Any]) -> Callable[[Any], Any]:
     return marks[kind.name]
 
 
-def _bounded(
-    function: Callable[..., Any], budget: Callable[[], Budget], *, takes_undefined: bool = False
-) -> Callable[..., Any]:
+def _bounded(name: str, function: Callable[..., Any], budget: Callable[[], Budget]) -> Callable[..., Any]:
     extra = 0 if getattr(function, "jinja_pass_arg", None) is None else 1
+    takes_undefined = name in ("default", "d")
+    charge = _CHARGES.get(name)
 
     def bounded(*arguments: Any, **more: Any) -> Any:
         given = (*arguments[extra:], *more.values())
@@ -199,15 +252,55 @@ def _bounded(
                 limits.settle(item)
             elif not takes_undefined:
                 str(item)  # raises: it says what is not there
+        if charge is not None:
+            charge(limits, name, given, more)
         result = to_plain(function(*arguments, **more))
         if isinstance(result, Undefined):
             return result
-        return limits.settle(authored(result, *given[:1]))
+        return limits.settle(authored(result, given))
 
     return _pass_kind(function)(bounded)  # type: ignore[no-any-return]
 
 
-def _weighed(function: Callable[..., Any], budget: Callable[[], Budget]) -> Callable[..., Any]:
+def _charge_parts(budget: Budget, name: str, given: Sequence[Any], more: Mapping[str, Any]) -> None:
+    """Take fuel for each part of what a filter goes through, and for each field on the path to what it looks at."""
+    place, steps = _GO_THROUGH[name], 1
+    path = more.get("attribute")
+    if path is None and place is not None and len(given) - len(more) > place + 1:
+        path = given[place + 1]
+    if isinstance(path, str):
+        steps = 1 + path.count(".") + path.count(",")
+        if steps > _PATH_LIMIT:
+            raise Refused(f"{name} takes a path of at most {_PATH_LIMIT} fields")
+    if given and isinstance(given[0], list | dict | str):
+        budget.spend(steps * len(given[0]))
+
+
+def charge_search(budget: Budget, _name: str, given: Sequence[Any], _more: Mapping[str, Any]) -> None:
+    """Take fuel for looking for one text in another: at worst each character is compared with each."""
+    sizes = [len(item) for item in given if isinstance(item, str)]
+    budget.spend(sizes[0] * sum(sizes[1:]) >> _SEARCH_SHIFT if sizes else 0)
+
+
+def _charge_words(budget: Budget, _name: str, given: Sequence[Any], _more: Mapping[str, Any]) -> None:
+    charge_haystack(budget, given[0] if given else None)
+
+
+def charge_haystack(budget: Budget, value: Any) -> None:
+    """Take fuel for going through a text with a look at each of its characters."""
+    if isinstance(value, str):
+        budget.spend(len(value) >> _HAYSTACK_SHIFT)
+
+
+# What some filters cost beside the size of what goes in and comes out.
+_CHARGES: Final[Mapping[str, Callable[[Budget, str, Sequence[Any], Mapping[str, Any]], None]]] = {
+    **dict.fromkeys(_GO_THROUGH, _charge_parts),
+    **dict.fromkeys(SEARCHES, charge_search),
+    "title": _charge_words,
+}
+
+
+def _weighed(name: str, function: Callable[..., Any], budget: Callable[[], Budget]) -> Callable[..., Any]:
     extra = 0 if getattr(function, "jinja_pass_arg", None) is None else 1
 
     def weighed(*arguments: Any, **more: Any) -> Any:
@@ -215,6 +308,8 @@ def _weighed(function: Callable[..., Any], budget: Callable[[], Budget]) -> Call
         for item in (*arguments[extra:], *more.values()):
             if not isinstance(item, Undefined):
                 limits.settle(item)
+                if name == "in":
+                    charge_haystack(limits, item)
         return function(*arguments, **more)
 
     return _pass_kind(function)(weighed)  # type: ignore[no-any-return]

@@ -19,6 +19,8 @@ EVENT_LIMIT: Final = 20_000
 DEPTH_LIMIT: Final = 50
 # Lines are kept down to a field of an http rule: spec, http, 0, match.
 LINE_DEPTH: Final = 4
+# A prefix of 253 characters, a slash and a name of 63: nothing in Kubernetes has a longer one.
+LONGEST_KEY: Final = 317
 _LONGEST_NUMBER: Final = 40
 
 _CONSTANTS: Final = {
@@ -136,6 +138,10 @@ class _Builder:
     def _take_key(self, event: Any, top: list[Any], text: str, *, plain: bool) -> None:
         if plain and text == "<<":
             raise Unacceptable(_line(event), "<< is a merge key; write the fields out")
+        if len(text) > LONGEST_KEY:
+            raise Unacceptable(
+                _line(event), f"the key {text[:20]!r}… is longer than {LONGEST_KEY} characters; shorten it"
+            )
         if text in top[0]:
             raise Unacceptable(_line(event), f"the key {text[:100]!r} is there twice; keep one")
         top[2] = text

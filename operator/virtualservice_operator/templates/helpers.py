@@ -18,12 +18,17 @@ Keywords = Mapping[str, Any]
 
 
 class Helper:
-    """A function of templates; nothing else that has no owner can be called."""
+    """
+    A function of templates; nothing else that has no owner can be called.
 
-    __slots__ = ("_function",)
+    `reads`: what it returns is made of more than what it is given.
+    """
 
-    def __init__(self, function: Callable[[Context, Arguments, Keywords], Any]) -> None:
+    __slots__ = ("_function", "reads")
+
+    def __init__(self, function: Callable[[Context, Arguments, Keywords], Any], *, reads: bool = False) -> None:
         self._function = function
+        self.reads = reads
 
     def __call__(self, context: Context, arguments: Arguments, keywords: Keywords) -> Any:
         """Call it."""

@@ -16,6 +16,8 @@ from typing import Final
 
 MEMORY_LIMIT: Final = 256 * 1024 * 1024
 CPU_SECONDS_OF_LIFE: Final = 600
+# Standard input, output and error, which are open already.
+DESCRIPTORS: Final = 3
 
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
@@ -51,11 +53,18 @@ _MACHINES: Final = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AA
 
 
 def limit_resources() -> None:
-    """Bound memory, files, processes and core dumps; CPU time is bounded anew for each job."""
+    """
+    Bound memory, files, processes and core dumps; CPU time is bounded anew for each job.
+
+    The number of processes is the user's, but it is looked at only where this process would start one (and not for root,
+    which seccomp stops all the same).
+    """
     for what, limit in (
         (resource.RLIMIT_AS, MEMORY_LIMIT),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, DESCRIPTORS),
+        (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_CPU, CPU_SECONDS_OF_LIFE),
     ):
         resource.setrlimit(what, (limit, limit))

@@ -15,7 +15,7 @@ from jinja2.environment import Environment, Template
 from jinja2.exceptions import TemplateNotFound, TemplateRuntimeError
 from jinja2.runtime import Context
 
-from virtualservice_operator.templates import base, guard, syntax
+from virtualservice_operator.templates import base, syntax
 from virtualservice_operator.templates.environment import HardenedEnvironment
 from virtualservice_operator.templates.guard import Loaded, Unacceptable
 from virtualservice_operator.templates.helpers import HELPERS, Arguments, Helper, Keywords
@@ -23,13 +23,12 @@ from virtualservice_operator.templates.marks import refuse_marks
 from virtualservice_operator.templates.rendering import Rendering
 from virtualservice_operator.templates.rewrite import rewrite
 from virtualservice_operator.templates.syntax import Forbidden
-from virtualservice_operator.templates.values import Refused
+from virtualservice_operator.templates.values import MESSAGE_LIMIT, Refused, printable
 
 Answer = dict[str, Any]
 _KEPT: Final = 128
 # What parsing costs a template that parses fragments in a loop.
 _STEPS_PER_EVENT: Final = 4
-_QUOTED: Final = 200
 
 
 class Renderer:
@@ -85,7 +84,7 @@ class Renderer:
         def fragment(context: Context, arguments: Arguments, keywords: Keywords) -> Any:
             return self._fragment(context, arguments[0], digest, keywords)
 
-        context = template.new_context({**variables, **HELPERS, "fragment": Helper(fragment)})
+        context = template.new_context({**variables, **HELPERS, "fragment": Helper(fragment, reads=True)})
         return "".join(template.root_render_func(context))
 
     def _fragment(self, context: Context, name: str, digest: str, more: Mapping[str, Any]) -> Any:
@@ -93,7 +92,7 @@ class Renderer:
         template = self.find(f"{digest}:{name}")
         outer = self._environment.rendering
         inner = self._environment.rendering = Rendering()
-        inner.budget = outer.budget
+        inner.budget, inner.marks = outer.budget, outer.marks
         try:
             made = template.new_context({**context.get_all(), **more})
             text = "".join(template.root_render_func(made))
@@ -107,11 +106,7 @@ class Renderer:
         return found.data
 
     def _load_yaml(self, text: str, rendering: Rendering) -> Loaded:
-        try:
-            return guard.load(text, rendering.marks.inspect)
-        except Unacceptable as error:
-            message = rendering.marks.hint(error.message) if error.is_syntax else error.message
-            raise Unacceptable(error.line, message) from None
+        return rendering.marks.load(text)
 
     def _compile(self, sources: Mapping[str, str], digest: str) -> dict[str, Template]:
         syntax.check_size(sources)
@@ -134,7 +129,7 @@ class Renderer:
         except Refused as error:
             raise Forbidden(name, 1, str(error)) from None
         except (RecursionError, ValueError, OverflowError) as error:
-            raise Forbidden(name, 1, f"it cannot be read: {_cut(str(error))}") from None
+            raise Forbidden(name, 1, f"it cannot be read: {printable(str(error))}") from None
 
     def _build(self, name: str, tree: nodes.Template, digest: str) -> Template:
         full = f"{digest}:{name}"
@@ -145,7 +140,7 @@ class Renderer:
         except TemplateSyntaxError as error:
             raise Forbidden(name, error.lineno, _syntax(error)) from None
         except (SyntaxError, RecursionError, ValueError, OverflowError) as error:
-            raise Forbidden(name, 1, f"it cannot be compiled: {_cut(str(error))}") from None
+            raise Forbidden(name, 1, f"it cannot be compiled: {printable(str(error))}") from None
         return Template.from_code(self._environment, code, {})
 
 
@@ -186,7 +181,7 @@ def _keep(kept: OrderedDict[str, Any], digest: str, value: Any) -> None:
 
 def refusal(template: str, line: int, message: str) -> Answer:
     """Return the answer to a job that comes to nothing."""
-    return {"ok": False, "template": template, "line": line, "message": _cut(message, 600)}
+    return {"ok": False, "template": template, "line": line, "message": printable(message, MESSAGE_LIMIT)}
 
 
 def _place(trace: TracebackType | None) -> tuple[str, int]:
@@ -217,14 +212,9 @@ def _say(error: Exception) -> str:
     if isinstance(error, AttributeError):
         return "this cannot be computed: the value is not of the kind that the filter is for"
     if isinstance(error, UndefinedError):
-        return f"{_cut(str(error))}; test it with `is defined`, or give it a default: {{{{ x | default('…') }}}}"
-    return f"this cannot be computed: {_cut(str(error))}"
+        return f"{printable(str(error))}; test it with `is defined`, or give it a default: {{{{ x | default('…') }}}}"
+    return f"this cannot be computed: {printable(str(error))}"
 
 
 def _syntax(error: TemplateSyntaxError) -> str:
-    return _cut(error.message or "it cannot be read")
-
-
-def _cut(text: str, limit: int = _QUOTED) -> str:
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    return printable(error.message or "it cannot be read")

@@ -19,6 +19,7 @@ from jsonschema.protocols import Validator
 from virtualservice_operator.core.template import DEVELOPER_ROUTES, Failed, Render, Rendered, Result
 from virtualservice_operator.templates import judge
 from virtualservice_operator.templates.process import Ended, Told, Worker
+from virtualservice_operator.templates.values import MESSAGE_LIMIT, printable
 
 KILLS_TO_QUARANTINE: Final = 3
 # A rendering that takes so much CPU time, of the worker and of the operator, makes its namespace slow for a minute; what
@@ -188,7 +189,7 @@ class Renderer:
         if told.ended is Ended.UNAVAILABLE:
             self._observe("unavailable", told.seconds)
             return None
-        if told.ended is Ended.KILLED:
+        if told.ended is Ended.KILLED or not isinstance(told.answer, Mapping):
             self._observe("killed", told.seconds)
             self.shared.count_kill(_edition(render))
             if self.is_quarantined(render):
@@ -202,8 +203,8 @@ class Renderer:
     def _judge(self, render: Render, answer: Mapping[str, Any]) -> Result:
         """Return what an answer of the worker comes to; nothing in it is trusted."""
         if answer.get("ok") is not True:
-            name = str(answer.get("template") or render.entry or "")[:63]
-            line, message = answer.get("line"), str(answer.get("message"))[:1024]
+            name = printable(str(answer.get("template") or render.entry or ""), 63)
+            line, message = answer.get("line"), printable(str(answer.get("message")), MESSAGE_LIMIT)
             if not name:
                 return Failed(message)
             return Failed(f"template {name}{f', line {line}' if isinstance(line, int) else ''}: {message}")
@@ -213,7 +214,7 @@ class Renderer:
         found = self._problems(render.entry, rendered.document)
         if not found:
             return rendered
-        return Failed("; ".join(f"{rendered.place(path)}: {path}: {text}" for path, text in found))
+        return Failed("; ".join(_say(rendered.place(path), path, text) for path, text in found))
 
     def _problems(self, entry: str, document: Any) -> list[tuple[str, str]]:
         if entry == DEVELOPER_ROUTES:
@@ -259,6 +260,11 @@ def _with_whole_numbers(data: Any) -> Any:
     if isinstance(data, list):
         return [_with_whole_numbers(item) for item in data]
     return int(data) if isinstance(data, float) and data.is_integer() else data
+
+
+def _say(place: str, path: str, text: str) -> str:
+    """Return a problem in words; keys and values in it are the template's."""
+    return f"{printable(place)}: {printable(path)}: {printable(text, MESSAGE_LIMIT)}"
 
 
 def _lines(lines: Any) -> dict[str, tuple[str, int]]:

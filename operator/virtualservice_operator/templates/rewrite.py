@@ -2,13 +2,19 @@
 The tree of a template, rewritten so that whatever costs time or memory passes through the environment.
 
 That is: the passes of loops, concatenations, literals of lists and mappings, comparisons, pieces of text. The names of the
-filters that do it cannot be written by anybody.
+filters that do it cannot be written by anybody, and filters that take a name as text refuse them (environment.py).
 """
 
 from collections.abc import Collection
+from typing import Final
 
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
+
+# What `filter` … `endfilter` can do to YAML that stays YAML; any other filter takes its body as text.
+BLOCK_FILTERS: Final = ("capitalize", "indent", "lower", "replace", "title", "trim", "upper")
+# Filters that put their arguments into what they return: there, what the author writes is his own too.
+_PUT_IN: Final = ("replace", "trim")
 
 
 def rewrite(tree: nodes.Template, name: str) -> nodes.Template:
@@ -110,7 +116,7 @@ class _Rewriter(NodeTransformer):
         self.generic_visit(node)
         node.expr = _filtered(node.expr, "!weigh")
         for operand in node.ops:
-            operand.expr = _filtered(operand.expr, "!weigh")
+            operand.expr = _filtered(operand.expr, "!weigh_haystack" if operand.op in ("in", "notin") else "!weigh")
         return node
 
     def visit_Const(self, node: nodes.Const) -> nodes.Expr:  # noqa: N802
@@ -118,13 +124,25 @@ class _Rewriter(NodeTransformer):
             return _filtered(node, "!literal")
         return node
 
+    def visit_FilterBlock(self, node: nodes.FilterBlock) -> nodes.Node:  # noqa: N802
+        """Print what it comes to like anything else."""
+        self.generic_visit(node)
+        link: nodes.Expr | None = node.filter
+        while isinstance(link, nodes.Filter):
+            if link.name in BLOCK_FILTERS:
+                link.name = f"!{link.name}"
+            link = link.node
+        node.filter = _filtered(node.filter, "!print")
+        return node
+
     def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802
         """Arguments are seldom printed: they stay as they are, but for what they hold."""
         if node.node is not None:
             node.node = self.visit(node.node)
-        node.args = [self._argument(argument) for argument in node.args]
+        visit = self.visit if node.name in _PUT_IN else self._argument
+        node.args = [visit(argument) for argument in node.args]
         for keyword in node.kwargs:
-            keyword.value = self._argument(keyword.value)
+            keyword.value = visit(keyword.value)
         return node
 
     def visit_Include(self, node: nodes.Include) -> nodes.Node:  # noqa: N802

@@ -209,7 +209,7 @@ class _Checker:
                 self._refuse(line, "recursive loops are not available; write the loops out")
             case nodes.Getattr(attr=attribute) if attribute.startswith("_"):
                 self._refuse(line, f"{attribute} begins with an underscore; such attributes are not available")
-            case nodes.Filter() | nodes.Test() | nodes.Call() if node.dyn_args or node.dyn_kwargs:
+            case nodes.Filter() | nodes.Test() if node.dyn_args or node.dyn_kwargs:
                 self._refuse(line, "arguments with * or ** are not available; write them out")
             case nodes.Const() if isinstance(node.value, complex | bytes):
                 self._refuse(line, "only text and numbers can be written")

@@ -3,19 +3,21 @@ What an expression of a template can be: plain data of bounded size, and three k
 
     str        from the cluster: printed with marks, so that it stays data wherever it is put (marks.py)
     Literal    written by the template's author
-    Finished   YAML already: what `tojson` and `super()` return
+    Finished   YAML already: what `tojson` and `super()` return, and what `set` … `endset` holds
 
 Whatever comes out of an operation passes through `Budget.settle`: so no value is ever larger than these limits, and
 each costs fuel in proportion to its size. Fuel is counted, not timed: the verdict is the same on every machine.
 """
 
 import math
-from typing import Any, Final
+from typing import Any, Final, Self
 
 FUEL: Final = 100_000
 OUTPUT_LIMIT: Final = 256 * 1024
 TEXT_LIMIT: Final = 256 * 1024
 NODE_LIMIT: Final = 20_000
+QUOTED_LIMIT: Final = 200
+MESSAGE_LIMIT: Final = 600
 INTEGER_LIMIT: Final = 2**63
 _SCALARS: Final = (bool, type(None))
 
@@ -31,12 +33,30 @@ class Literal(str):
 
 
 class Finished(str):
-    """Text that is YAML already."""
+    """Text that is YAML already; `marked` is how it is printed, with marks around the values in it."""
 
-    __slots__ = ()
+    __slots__ = ("marked",)
+    marked: str
+
+    def __new__(cls, text: str, marked: str | None = None) -> Self:
+        """Make one; without `marked` there are no values in it."""
+        made = super().__new__(cls, text)
+        made.marked = text if marked is None else marked
+        return made
 
 
 TEXTS: Final = (str, Literal, Finished)
+
+
+def printable(text: str, limit: int = QUOTED_LIMIT) -> str:
+    """Cut text from outside, and show control characters as escapes: findings are read on terminals."""
+    cut = text[: limit + 1]
+    shown = cut if cut.isprintable() else "".join(map(_escape, cut))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _escape(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
 class Budget:
@@ -49,9 +69,9 @@ class Budget:
         self.output = OUTPUT_LIMIT
 
     def spend(self, units: int) -> None:
-        """Take some fuel."""
+        """Take some fuel; none is ever given back."""
         self.fuel -= units
-        if self.fuel < 0:
+        if self.fuel < 0 or units < 0:
             raise Refused(f"the template takes more than {FUEL} steps; use fewer or shorter loops")
 
     def write(self, size: int) -> None:
