@@ -51,6 +51,13 @@ class Replicas:
             self._by_name[name] = process
             process.start()
 
+    def start_two(self, port: int) -> None:
+        """Start vso-a, which leads and goes by `port`, and then vso-b."""
+        self.start("vso-a", port=port)
+        self.wait_ready()
+        self.start("vso-b")
+        self["vso-b"].wait_ready()
+
     def wait_ready(self) -> None:
         """Return when all are ready and one leads."""
         for process in self._by_name.values():

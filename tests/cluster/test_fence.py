@@ -95,10 +95,7 @@ def test_a_leader_that_was_stopped_in_the_middle_of_its_writes_is_refused(replic
 def test_a_write_that_the_network_delivers_after_a_takeover_is_refused(replicas: Replicas, world: World) -> None:
     """It was sent while its sender had the Lease; nothing but the API server can stop it."""
     with Cutter(world.plane.port) as wire:
-        replicas.start("vso-a", port=wire.port)
-        replicas.wait_ready()
-        replicas.start("vso-b")
-        replicas["vso-b"].wait_ready()
+        replicas.start_two(wire.port)
         with Changes(world, replicas.judge) as changes:
             eventually("it writes", lambda: changes.count > 10)
             wire.freeze()

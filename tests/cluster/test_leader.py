@@ -287,10 +287,7 @@ def test_a_leader_that_is_cut_off_writes_no_more_when_the_network_is_back(
 ) -> None:
     """Its packets are lost for longer than its Lease lasts. Those that come late after all are for the fence: test_fence.py."""
     with Cutter(world.plane.port) as wire:
-        replicas.start("vso-a", port=wire.port)
-        replicas.wait_ready()
-        replicas.start("vso-b")
-        replicas["vso-b"].wait_ready()
+        replicas.start_two(wire.port)
         with Changes(world, replicas.judge) as changes:
             eventually("it writes", lambda: changes.count > 20)
             wire.freeze()
