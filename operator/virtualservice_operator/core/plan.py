@@ -12,10 +12,11 @@ Wanted against observed, for one Service: ordered changes, each with its reason,
     a foreign one elsewhere that ranks first     not created; kept        Failed/HostConflict
     otherwise                                    created, updated         Programmed …
 
-A foreign one that no client of ours sees (`exportTo`) is passed over. A policy in mode Observe has no part in this; its entry says what would be different with it.
+A foreign one that no client of ours sees (`exportTo`) is passed over. A policy in mode Observe has no part in this; its entry
+says what would be different with it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from virtualservice_operator.core.copies import choose_copies
 from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft, own_draft
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict, who_sees_ours
 from virtualservice_operator.core.foresee import foresee
-from virtualservice_operator.core.frozen import find_freezers, frozen_by, named_policies, reaches_refused
+from virtualservice_operator.core.frozen import find_freezers, named_policies, reaches_refused
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.output import check_draft
 from virtualservice_operator.core.ownership import differs, digest, stamp
@@ -41,6 +42,7 @@ from virtualservice_operator.core.selection import governs, skip_finding
 from virtualservice_operator.core.snapshot import Case, Snapshot, virtual_service_key
 from virtualservice_operator.core.template import Render, Renders, template_of
 from virtualservice_operator.core.template_variables import Scene
+from virtualservice_operator.core.unrouted import delete, delete_orphans, everywhere, frozen, released, skipped
 
 _NOTHING_RENDERED: Final[Renders] = {}
 
@@ -74,7 +76,7 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Render
     except NeedsRenders as missing:
         return ServicePlan(key, needs=missing.renders)
     before, after = placeholder_changes(snapshot, key, plan.placeholders)
-    changes = (*before, *plan.changes, *after, *_delete_orphans(snapshot, key))
+    changes = (*before, *plan.changes, *after, *delete_orphans(snapshot, key))
     return replace(plan, changes=changes, entries={**plan.entries, **foreseen})
 
 
@@ -117,12 +119,12 @@ def _plan_wanted(
         if claimed is not None:
             return claimed
     if freezers:
-        return _frozen(key, observed, governing, freezers)
+        return frozen(key, observed, governing, freezers)
     if service is None or not governing:
-        return ServicePlan(key, tuple(_delete(observed, "no policy governs a Service of this name")))
+        return ServicePlan(key, tuple(delete(observed, "no policy governs a Service of this name")))
     skip = skip_finding(service)
     if skip is not None:
-        return _skipped(key, observed, governing, skip)
+        return skipped(key, observed, governing, skip)
     try:
         return _plan_routing(case, service, governing)
     except TemplateFails as failure:
@@ -152,15 +154,15 @@ def _claimed_by_others(
     """Return the plan for a Service whose VirtualService, name or host somebody else has; None where nobody has."""
     key = service.key
     if observed is not None and observed.released:
-        return _released(key, observed, policies)
+        return released(key, observed, policies)
     conflict = name_conflict(key, observed)
     if conflict is not None:
-        return _everywhere(key, policies, ServiceState.FAILED, conflict)
+        return everywhere(key, policies, ServiceState.FAILED, conflict)
     # Whose VirtualService stays as it is has a say too, or a typo would hand the Service over.
     blocks = resolve_blocks(in_precedence(policy for policy in policies if policy.policy.spec is not None))
-    frozen = observed if any(policy.freezes for policy in policies) else None
-    taken = None if blocks.keeps else host_taken(snapshot, key, who_sees_ours(key, blocks, frozen))
-    return _skipped(key, observed, policies, taken) if taken is not None else None
+    kept = observed if any(policy.freezes for policy in policies) else None
+    taken = None if blocks.keeps else host_taken(snapshot, key, who_sees_ours(key, blocks, kept))
+    return skipped(key, observed, policies, taken) if taken is not None else None
 
 
 def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy, ...]) -> ServicePlan:
@@ -171,11 +173,11 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     contest = contend(service, governing, choices, placement.places, blocks)
     placeholders = tuple(item for item in placement.wanted.values() if item.key not in placement.delayed)
     if blocks.only_routed and not (contest.winners or blocks.rejects_unknown or placement.remembered):
-        plan = _skipped(key, observed, governing, _NOTHING_TO_ROUTE)
+        plan = skipped(key, observed, governing, _NOTHING_TO_ROUTE)
         return replace(plan, placeholders=placeholders, due=placement.due)
     rival = find_rival(snapshot, key, observed, blocks)
     if rival is not None and rival.is_first and observed is None:
-        return _everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key))
+        return everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key))
     led = (*contest.developers.values(), *contest.placed.values())
     developers = sorted({name for found in led for name in found} | {name for name, _ in placement.remembered})
     domain = snapshot.settings.cluster_domain
@@ -217,7 +219,7 @@ def _not_allowed(
     the template; where not even that is allowed, it is deleted.
     """
     key, observed = case.key, case.observed
-    plan = _everywhere(key, scene.policies, ServiceState.FAILED, finding)
+    plan = everywhere(key, scene.policies, ServiceState.FAILED, finding)
     if observed is None or scene.blocks.templated is None:
         return plan
     draft = own_draft(scene)
@@ -226,11 +228,11 @@ def _not_allowed(
     change = _change_for(document, observed)
     is_unsafe = reaches_refused(case.snapshot, observed)
     if is_unsafe and _check(draft, document, scene):
-        return replace(plan, changes=tuple(_delete(observed, finding.message)))
+        return replace(plan, changes=tuple(delete(observed, finding.message)))
     if change is not None and not is_unsafe:
         return plan
     said = replace(finding, message=f"written without the template for now: {finding.message}")
-    plan = _everywhere(key, scene.policies, ServiceState.FAILED, said)
+    plan = everywhere(key, scene.policies, ServiceState.FAILED, said)
     return replace(plan, changes=(change,) if change is not None else (), wanted=document)
 
 
@@ -265,60 +267,6 @@ def _beside_rival(entry: Entry, finding: Finding, *, outranked: bool) -> Entry:
     if outranked:
         return replace(entry, state=ServiceState.FAILED, reason=finding.reason, message=finding.message)
     return entry if entry.message else replace(entry, message=finding.message)
-
-
-def _released(key: Key, observed: VirtualService, governing: Sequence[ResolvedPolicy]) -> ServicePlan:
-    """Return the plan for one that its owner released: our mark comes off, and the Service is theirs from then on."""
-    finding = Finding(
-        Reason.HOST_TAKEN,
-        f"VirtualService {observed.key} was released; to hand it back: kubectl annotate virtualservice "
-        f"{observed.key.name} -n {key.namespace} {names.MANAGED_ANNOTATION}- {names.ADOPT_ANNOTATION}=true",
-    )
-    return _skipped(key, observed, governing, finding)
-
-
-# ---- frozen, skipped, orphaned
-
-
-def _frozen(
-    key: Key,
-    observed: VirtualService | None,
-    governing: Sequence[ResolvedPolicy],
-    freezers: Sequence[ResolvedPolicy],
-) -> ServicePlan:
-    plan = _everywhere(key, (*governing, *freezers), ServiceState.FROZEN, frozen_by(freezers))
-    name = observed.key.name if observed is not None else None
-    entries = {p: replace(entry, virtual_service=name) for p, entry in plan.entries.items()}
-    return replace(plan, entries=entries, placeholders=None)
-
-
-def _skipped(
-    key: Key, observed: VirtualService | None, governing: Sequence[ResolvedPolicy], finding: Finding
-) -> ServicePlan:
-    plan = _everywhere(key, governing, ServiceState.SKIPPED, finding)
-    return replace(plan, changes=tuple(_delete(observed, finding.message)))
-
-
-def _everywhere(key: Key, policies: Sequence[ResolvedPolicy], state: ServiceState, finding: Finding) -> ServicePlan:
-    entry = Entry(key.name, state, finding.reason, finding.message)
-    # Where the VirtualService cannot be written, placeholders stay as they are too.
-    placeholders = None if state is ServiceState.FAILED else ()
-    return ServicePlan(key, (), {policy.policy.key.name: entry for policy in policies}, placeholders=placeholders)
-
-
-def _delete(observed: VirtualService | None, why: str) -> Iterator[Change]:
-    if observed is None or not observed.marked:
-        return
-    action = Action.RELEASE if observed.released else Action.DELETE
-    yield Change(action, observed.key, why, None, observed)
-
-
-def _delete_orphans(snapshot: Snapshot, key: Key) -> Iterator[Change]:
-    """Yield the deletion of VirtualServices with our mark that are not the one of this Service."""
-    wanted = virtual_service_key(key)
-    for item in snapshot.assigned(key):
-        if item.key != wanted:
-            yield from _delete(item, "it has our mark, and no policy wants it")
 
 
 # ---- entries
