@@ -253,13 +253,23 @@ def _edition(render: Render) -> Edition:
     return (render.policy, render.uid, render.generation)
 
 
-def _with_whole_numbers(data: Any) -> Any:
-    """Return data with 50 for 50.0, which is how the API server stores it."""
-    if isinstance(data, dict):
-        return {key: _with_whole_numbers(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_with_whole_numbers(item) for item in data]
-    return int(data) if isinstance(data, float) and data.is_integer() else data
+def _with_whole_numbers(data: Any, known: dict[int, Any] | None = None) -> Any:
+    """
+    Return data with 50 for 50.0, which is how the API server stores it.
+
+    `known` has what was converted already, by its identity: a part that stands in many places is gone through once.
+    """
+    known = {} if known is None else known
+    if isinstance(data, float):
+        return int(data) if data.is_integer() else data
+    if not isinstance(data, (dict, list)):
+        return data
+    if id(data) not in known:
+        if isinstance(data, dict):
+            known[id(data)] = {key: _with_whole_numbers(value, known) for key, value in data.items()}
+        else:
+            known[id(data)] = [_with_whole_numbers(item, known) for item in data]
+    return known[id(data)]
 
 
 def _say(place: str, path: str, text: str) -> str:
