@@ -32,8 +32,8 @@ class Placement:
     """
     Which placeholders one Service has, and for whom; by `place`.
 
-    `places` and `findings` are by developer of a policy. `remembered` are developers who had a copy and have no
-    placeholder yet, with its namespace: it is about to be made, or something is in its way. `delayed` are wanted, and not
+    `places` and `findings` are by developer of a policy. `remembered` are developers who had a copy, with the placeholder's
+    namespace: it may be about to be made, or something may be in its way. `delayed` are wanted, and not
     made yet: whoever has just deleted a Service may be about to make it anew (`kubectl replace --force`). `due`: when to
     look again, in seconds since 1970.
     """
@@ -91,6 +91,8 @@ class Placement:
             self._want(policy, whom, key)
             self._delay(key)
         elif seconds is None or self._is_before(_placed(standing).created + seconds):
+            if self._had_copy(developer):
+                self._remember(whom[1], key)  # as before it stood: what was carried out is not written anew
             self._want(policy, whom, key)
 
     def _delay(self, key: Key) -> None:
