@@ -172,6 +172,7 @@ def overload(plane: ControlPlane) -> Iterator[None]:
     for kind, body in (("prioritylevelconfigurations", level), ("flowschemas", schema)):
         plane.request("POST", f"{FLOW}/{kind}", {"metadata": {"name": name}, "spec": body})
     try:
+        eventually("the schema is in force", lambda: plane.request("GET", f"{FLOW}/flowschemas/{name}").get("status"))
         yield
     finally:
         for kind in ("flowschemas", "prioritylevelconfigurations"):

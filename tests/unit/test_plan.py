@@ -10,6 +10,7 @@ from builders import (
     entry,
     key,
     managed,
+    namespace,
     namespaces,
     plan,
     policy,
@@ -52,6 +53,14 @@ def stands(found: ServicePlan, policy_name: str = "defaults") -> tuple[str, str]
 
 
 # ---- created, updated, deleted
+
+
+def test_in_a_namespace_that_is_being_deleted_nothing_is_created() -> None:
+    cluster = done(given())
+    cluster.put(namespace("shop", terminating=True))
+    assert actions(plan(cluster)) == []
+    cluster.remove(VirtualService, key(OURS))
+    assert actions(plan(cluster)) == []
 
 
 def test_a_governed_service_gets_a_virtual_service() -> None:

@@ -23,7 +23,7 @@ from typing import Any, Final
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
 from virtualservice_operator.core.blocks import resolve_blocks
-from virtualservice_operator.core.changes import Action, Change, Entry, ServicePlan
+from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.check import check_virtual_service
 from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
@@ -77,7 +77,14 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Render
         return ServicePlan(key, needs=missing.renders)
     before, after = placeholder_changes(snapshot, key, plan.placeholders)
     changes = (*before, *plan.changes, *after, *delete_orphans(snapshot, key))
-    return replace(plan, changes=changes, entries={**plan.entries, **foreseen})
+    possible = tuple(change for change in changes if not _comes_too_late(snapshot, change))
+    return replace(plan, changes=possible, entries={**plan.entries, **foreseen})
+
+
+def _comes_too_late(snapshot: Snapshot, change: Change | PlaceholderChange) -> bool:
+    """Tell whether a change would create something in a namespace that is being deleted, which takes nothing new."""
+    namespace = snapshot.namespace(change.target.namespace)
+    return change.action is Action.CREATE and namespace is not None and namespace.terminating
 
 
 def check_of(policy: ResolvedPolicy) -> Render:
