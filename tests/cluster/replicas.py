@@ -143,8 +143,8 @@ class Judge:
         return any(event.pod == name and (since is None or event.timestamp > since) for event in self.writes())
 
     def lists(self, name: str, kind: str) -> list[datetime]:
-        """Return when a replica has listed a kind, in one page."""
-        events = self._events("timestamp")
+        """Return when a replica has begun to list a kind; of a list in several pages only the first counts."""
+        events = [event for event in self._events("timestamp") if "continue=" not in event.request_uri]
         return [event.timestamp for event in events if (event.pod, event.verb, event.resource) == (name, "list", kind)]
 
     def strays(self, *, stored: bool = False) -> list[str]:

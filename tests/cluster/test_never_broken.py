@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from cluster.world import World, eventually, only, shop_with_alice
@@ -12,6 +12,8 @@ from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.connection import Source
 
 EDITS = 50
+# What aiohttp has closed is closed by the loop in its next turns, after TLS has said goodbye.
+CLOSE_SECONDS = 0.25
 
 
 @contextmanager
@@ -26,15 +28,17 @@ def stored_versions(world: World, path: str) -> Iterator[list[dict[str, Any]]]:
         async with KubeClient(Source(str(world.plane.kubeconfig))) as client:
             listed = await client.request("GET", path)
             params = {"resourceVersion": listed["metadata"]["resourceVersion"]}
-            async for event in client.watch(path, params, silence=120, opened=opened.set):
-                if event["type"] != "BOOKMARK":
-                    versions.append({"event": event["type"], **event["object"]})  # noqa: PERF401 - read while it grows
+            async with aclosing(client.watch(path, params, silence=120, opened=opened.set)) as events:
+                async for event in events:
+                    if event["type"] != "BOOKMARK":
+                        versions.append({"event": event["type"], **event["object"]})  # noqa: PERF401 - read while it grows
 
     async def until_stopped() -> None:
         task = asyncio.create_task(collect())
         await stop.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(CLOSE_SECONDS)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(until_stopped()))
     thread.start()
