@@ -58,7 +58,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files, pure 
 	@$(BIN)/python -m pytest -q -m "not controlplane and not kind and not mesh and not slow" --cov --cov-report=term --cov-fail-under=95
 
 .PHONY: properties
-properties: $(READY) ## Run the property tests over 100,000 random clusters (about 40 minutes).
+properties: $(READY) ## Run the property tests over 100,000 random clusters (more than half an hour).
 	@PROPERTY_EXAMPLES=15000 $(BIN)/python -m pytest -q tests/properties
 
 .PHONY: fuzz

@@ -16,6 +16,7 @@ import yaml
 from cluster.conftest import ACCOUNT, FLAGS, USER
 from cluster.world import Json, World, eventually, get
 from controlplane.audit import AuditEvent, AuditLog
+from controlplane.cutter import Cutter
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
 
@@ -80,6 +81,12 @@ class Replicas:
     def leads(self, name: str) -> bool:
         """Tell whether a replica says of itself that it leads."""
         return "virtualservice_operator_leader 1.0" in self[name].get("/metrics")
+
+    def freeze_leader(self, wire: Cutter, name: str) -> None:
+        """Let the network swallow what a leader sends, until another leads and goes on for a moment."""
+        wire.freeze()
+        self.wait_for_another(name)
+        time.sleep(1)
 
     def wait_for_another(self, than: str, seconds: float = 60) -> str:
         """Return the name of the next leader."""

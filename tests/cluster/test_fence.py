@@ -98,9 +98,7 @@ def test_a_write_that_the_network_delivers_after_a_takeover_is_refused(replicas:
         replicas.start_two(wire.port)
         with Changes(world, replicas.judge) as changes:
             eventually("it writes", lambda: changes.count > 10)
-            wire.freeze()
-            replicas.wait_for_another("vso-a")
-            time.sleep(1)
+            replicas.freeze_leader(wire, "vso-a")
             wire.thaw()
             eventually("the first knows", lambda: "leads no more" in replicas["vso-a"].log.read_text())
             changes.finish()

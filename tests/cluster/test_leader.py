@@ -290,9 +290,7 @@ def test_a_leader_that_is_cut_off_writes_no_more_when_the_network_is_back(
         replicas.start_two(wire.port)
         with Changes(world, replicas.judge) as changes:
             eventually("it writes", lambda: changes.count > 20)
-            wire.freeze()
-            replicas.wait_for_another("vso-a")
-            time.sleep(1)
+            replicas.freeze_leader(wire, "vso-a")
             wire.cut()
             wire.thaw()
             heals(record_property, lambda: "leads no more" in replicas["vso-a"].log.read_text())

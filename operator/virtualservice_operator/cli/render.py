@@ -1,6 +1,5 @@
 """`vso render`: the VirtualServices that policies lead to, from files, without a cluster."""
 
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -45,9 +44,9 @@ def render(filenames: tuple[str, ...], namespace: str, cluster_domain: str) -> N
     try:
         if any(map(_may_have_template, filenames)):
             worker.begin()
-        # All that has to be imported takes as long as the worker takes to start.
-        wanted = import_module("virtualservice_operator.cli.wanted")
-        wanted.print_wanted(filenames, namespace, cluster_domain, worker)
+        from virtualservice_operator.cli.wanted import print_wanted  # noqa: PLC0415 - takes as long as the worker's start
+
+        print_wanted(filenames, namespace, cluster_domain, worker)
     finally:
         worker.close()
 

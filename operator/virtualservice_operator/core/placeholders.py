@@ -33,9 +33,9 @@ class Placement:
     Which placeholders one Service has, and for whom; by `place`.
 
     `places` and `findings` are by developer of a policy. `remembered` are developers who had a copy, with the placeholder's
-    namespace: it may be about to be made, or something may be in its way. `delayed` are wanted, and not
-    made yet: whoever has just deleted a Service may be about to make it anew (`kubectl replace --force`). `due`: when to
-    look again, in seconds since 1970.
+    namespace: while it stands, is about to be made, or something is in its way. `delayed` are wanted, and not made yet:
+    whoever has just deleted a Service may be about to make it anew (`kubectl replace --force`). `due`: when to look again,
+    in seconds since 1970.
     """
 
     def __init__(self, case: Case, service: Service, blocks: Blocks) -> None:
