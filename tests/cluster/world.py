@@ -106,13 +106,11 @@ class World:
 
     def policy(self, name: str, namespace: str, **spec: Any) -> Json:
         """Create or replace a policy; fields in camelCase."""
-        document = {
-            "apiVersion": "virtualservice-operator.dev/v1alpha1",
-            "kind": "RoutingPolicy",
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-        return self._apply(f"{POLICIES}/namespaces/{self.ns(namespace)}/routingpolicies/{name}", document)
+        return self._apply(*self._policy(name, namespace, spec))
+
+    def try_policy(self, name: str, namespace: str, **spec: Any) -> Json:
+        """Have the API server do all that it does for `policy`, and store nothing."""
+        return self._apply(*self._policy(name, namespace, spec), "&dryRun=All")
 
     def virtual_service(self, name: str, namespace: str, spec: Json, **metadata: Any) -> Json:
         """Create a VirtualService by hand."""
@@ -210,10 +208,18 @@ class World:
         """Return when a condition says so at the policy's present generation."""
         eventually(f"{policy}: {kind} is {expected}", lambda: self.condition(policy, namespace, kind) == expected)
 
-    def _apply(self, path: str, document: Json) -> Json:
-        answer: Json = self.plane.request(
-            "PATCH", f"{path}?fieldManager=user&force=true", document, "application/apply-patch+yaml"
-        )
+    def _policy(self, name: str, namespace: str, spec: Mapping[str, Any]) -> tuple[str, Json]:
+        document = {
+            "apiVersion": "virtualservice-operator.dev/v1alpha1",
+            "kind": "RoutingPolicy",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        return f"{POLICIES}/namespaces/{self.ns(namespace)}/routingpolicies/{name}", document
+
+    def _apply(self, path: str, document: Json, more: str = "") -> Json:
+        query = f"fieldManager=user&force=true{more}"
+        answer: Json = self.plane.request("PATCH", f"{path}?{query}", document, "application/apply-patch+yaml")
         return answer
 
     def _merge(self, path: str, patch: Json) -> None:

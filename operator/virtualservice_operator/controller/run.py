@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ _FIRST_LOOK_SECONDS: Final = 2.0
 # A webhook that takes its time over one policy's status holds up no other's.
 _STATUS_WORKERS: Final = 4
 _BEAT_SECONDS: Final = 0.25
+# So long the event loop waits at most for a thread that computes, in place of Python's 5 ms: it is what carries events.
+_SWITCH_SECONDS: Final = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ async def run_operator(settings: Settings) -> None:
 
     Errors: `ConfigurationError` where there is no cluster to talk to, or the port is taken.
     """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -75,9 +75,7 @@ def load(text: str, inspect: Inspector | None = None) -> Loaded:
     """
     builder = _Builder(inspect)
     try:
-        next_event = _Parser(text).get_event
-        while type(event := next_event()) is not yaml.StreamEndEvent:
-            builder.take(event)
+        builder.take_all(_Parser(text).get_event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "it cannot be read"
@@ -96,84 +94,120 @@ def _short(error: Exception) -> str:
 
 
 class _Builder:
-    """Builds data from events without recursion. `_stack` has (container, path, the key that waits for its value)."""
+    """Builds data from events without recursion; `_outer` has what is around the list or mapping at hand."""
+
+    __slots__ = ("_container", "_inspect", "_key", "_outer", "_path", "documents", "events", "loaded")
 
     def __init__(self, inspect: Inspector | None) -> None:
         self.loaded = Loaded()
         self.documents = 0
-        self._inspect = inspect
         self.events = 0
-        self._stack: list[list[Any]] = []
+        self._inspect = inspect
+        self._outer: list[tuple[Any, str]] = []
+        self._container: Any = None
+        self._path = ""
+        self._key: str | None = None
 
-    def take(self, event: Any) -> None:
-        self.events += 1
-        if self.events > EVENT_LIMIT:
-            raise Unacceptable(_line(event), f"it has more than {EVENT_LIMIT} parts; make it smaller")
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            self._take_scalar(event)
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            self._open(event, {} if kind is yaml.MappingStartEvent else [])
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            self._stack.pop()
-        elif kind is yaml.AliasEvent:
-            raise Unacceptable(_line(event), f"*{event.anchor} is an alias; write the value out")
-        elif kind is yaml.DocumentStartEvent:
-            self.documents += 1
-            if self.documents > 1:
-                raise Unacceptable(_line(event), "a second YAML document begins; one is needed (remove the ---)")
+    def take_all(self, next_event: Callable[[], Any]) -> None:
+        """Take every event of a text; this is most of what a rendering costs beside libyaml."""
+        take: dict[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._take_scalar,
+            yaml.MappingStartEvent: self._open_mapping,
+            yaml.SequenceStartEvent: self._open_sequence,
+            yaml.MappingEndEvent: self._close,
+            yaml.SequenceEndEvent: self._close,
+            yaml.AliasEvent: self._refuse_alias,
+            yaml.DocumentStartEvent: self._begin_document,
+            yaml.DocumentEndEvent: _ignore,
+            yaml.StreamStartEvent: _ignore,
+        }
+        count = 0
+        while (kind := type(event := next_event())) is not yaml.StreamEndEvent:
+            count += 1
+            if count > EVENT_LIMIT:
+                raise Unacceptable(_line(event), f"it has more than {EVENT_LIMIT} parts; make it smaller")
+            take[kind](event)
+        self.events = count
 
     def _take_scalar(self, event: Any) -> None:
-        plain = event.style is None or event.style == ""
-        _refuse_properties(event)
-        text, stays_text = event.value, False
+        if event.anchor is not None or event.tag is not None:
+            _refuse_properties(event)
+        text, is_plain = event.value, not event.style
         if self._inspect is not None and not text.isascii():
-            text, stays_text = self._inspect(text, plain, event.start_mark.line)
-        top = self._stack[-1] if self._stack else None
-        if top is not None and type(top[0]) is dict and top[2] is None:
-            self._take_key(event, top, text, plain=plain and not stays_text)
+            text, stays_text = self._inspect(text, is_plain, event.start_mark.line)
+            is_plain = is_plain and not stays_text
+        container = self._container
+        if type(container) is dict:
+            key = self._key
+            if key is None:
+                self._take_key(event, text, plain=is_plain)
+            else:
+                container[key] = _resolve(text, event) if is_plain else text
+                self._key = None
         else:
-            self._add(event, text if stays_text or not plain else _resolve(text, event))
+            self._add(event, _resolve(text, event) if is_plain else text)
 
-    def _take_key(self, event: Any, top: list[Any], text: str, *, plain: bool) -> None:
+    def _take_key(self, event: Any, text: str, *, plain: bool) -> None:
         if plain and text == "<<":
             raise Unacceptable(_line(event), "<< is a merge key; write the fields out")
         if len(text) > LONGEST_KEY:
             raise Unacceptable(
                 _line(event), f"the key {text[:20]!r}… is longer than {LONGEST_KEY} characters; shorten it"
             )
-        if text in top[0]:
+        if text in self._container:
             raise Unacceptable(_line(event), f"the key {text[:100]!r} is there twice; keep one")
-        top[2] = text
-        if len(self._stack) <= LINE_DEPTH:
-            self.loaded.lines[f"{top[1]}.{text}" if top[1] else text] = event.start_mark.line
+        self._key = text
+        if len(self._outer) <= LINE_DEPTH:
+            self.loaded.lines[f"{self._path}.{text}" if self._path else text] = event.start_mark.line
+
+    def _open_mapping(self, event: Any) -> None:
+        self._open(event, {})
+
+    def _open_sequence(self, event: Any) -> None:
+        self._open(event, [])
 
     def _open(self, event: Any, container: Any) -> None:
-        _refuse_properties(event)
-        if len(self._stack) >= DEPTH_LIMIT:
+        if event.anchor is not None or event.tag is not None:
+            _refuse_properties(event)
+        if len(self._outer) >= DEPTH_LIMIT:
             raise Unacceptable(_line(event), f"it is nested more than {DEPTH_LIMIT} deep")
-        top = self._stack[-1] if self._stack else None
-        if top is not None and type(top[0]) is dict and top[2] is None:
+        if type(self._container) is dict and self._key is None:
             raise Unacceptable(_line(event), "a key must be text; quote {{ … }} where a value begins with it")
         path = self._add(event, container)
-        self._stack.append([container, path, None])
+        self._outer.append((self._container, self._path))
+        self._container, self._path = container, path
+
+    def _close(self, _event: Any) -> None:
+        self._container, self._path = self._outer.pop()
 
     def _add(self, event: Any, value: Any) -> str:
-        """Put a value where it belongs and return its path."""
-        if not self._stack:
+        """Put a value where it belongs; return its path, which nothing asks for where it is deep."""
+        container = self._container
+        if type(container) is dict:
+            key, self._key = self._key, None
+            container[key] = value
+            return f"{self._path}.{key}" if self._path else str(key)
+        if container is None:
             self.loaded.data = value
             return ""
-        top = self._stack[-1]
-        container, path, key = top
-        if type(container) is dict:
-            container[key] = value
-            top[2] = None
-            return f"{path}.{key}" if path else key
         container.append(value)
-        place = f"{path}[{len(container) - 1}]"
-        if len(self._stack) <= LINE_DEPTH:
-            self.loaded.lines[place] = event.start_mark.line
+        if len(self._outer) > LINE_DEPTH:
+            return ""
+        place = f"{self._path}[{len(container) - 1}]"
+        self.loaded.lines[place] = event.start_mark.line
         return place
+
+    def _refuse_alias(self, event: Any) -> None:
+        raise Unacceptable(_line(event), f"*{event.anchor} is an alias; write the value out")
+
+    def _begin_document(self, event: Any) -> None:
+        self.documents += 1
+        if self.documents > 1:
+            raise Unacceptable(_line(event), "a second YAML document begins; one is needed (remove the ---)")
+
+
+def _ignore(_event: Any) -> None:
+    """Take an event that says nothing."""
 
 
 def _refuse_properties(event: Any) -> None:
