@@ -25,12 +25,12 @@ from virtualservice_operator.core.objects import Key, Policy
 from virtualservice_operator.core.ownership import digest
 from virtualservice_operator.core.report import Standing, policy_status
 from virtualservice_operator.core.resolution import ResolvedPolicy
+from virtualservice_operator.core.wording import list_few
 from virtualservice_operator.kube.decode import decode_policy
 from virtualservice_operator.kube.errors import RARELY, HeldBack, KubeError, Reaction, asked_wait, judge, must_wait
 
 logger = logging.getLogger(__name__)
 
-_SHOWN: Final = 3
 _EVENT_MESSAGE_LIMIT: Final = 1000
 
 
@@ -217,7 +217,7 @@ class StatusWriter:
             (
                 item.reason,
                 item.type,
-                f"{len(found)} {item.what}{'s' if len(found) > 1 else ''} {item.done}: {_list(found)}",
+                f"{len(found)} {item.what}{'s' if len(found) > 1 else ''} {item.done}: {list_few(found)}",
             )
             for item, found in told.items()
         ]
@@ -246,11 +246,6 @@ def policies_of(change: Change | PlaceholderChange) -> Sequence[Key]:
 def _name_of(change: Change | PlaceholderChange) -> str:
     """Return the object's name; placeholders are in other namespaces than the policy."""
     return str(change.target) if isinstance(change, PlaceholderChange) else change.target.name
-
-
-def _list(found: Sequence[str]) -> str:
-    more = len(found) - _SHOWN
-    return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _transitions(policy: Policy, status: dict[str, Any]) -> list[tuple[str, str, str]]:

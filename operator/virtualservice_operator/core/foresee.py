@@ -1,13 +1,12 @@
 """What a policy in mode Observe would change for one Service: with it against without it, in words."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from virtualservice_operator.api.conditions import PlannedChange
+from virtualservice_operator.core.wording import list_few
 
 Document = Mapping[str, Any]
-
-_SHOWN: Final = 3
 
 
 def foresee(without: Document | None, with_it: Document | None) -> tuple[PlannedChange, str]:
@@ -22,7 +21,7 @@ def foresee(without: Document | None, with_it: Document | None) -> tuple[Planned
     if with_it is None:
         return PlannedChange.DELETE, "would take the VirtualService away"
     if without is None:
-        return PlannedChange.CREATE, f"would create a VirtualService with {_list(list(_rules(with_it)))}"
+        return PlannedChange.CREATE, f"would create a VirtualService with {list_few(list(_rules(with_it)))}"
     if without["spec"] == with_it["spec"]:
         return PlannedChange.NONE, "would change nothing"
     return PlannedChange.UPDATE, "would " + (_difference(_rules(without), _rules(with_it)) or "change its settings")
@@ -39,9 +38,4 @@ def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         ("change", [name for name in after if name in before and before[name] != after[name]]),
         ("remove", [name for name in before if name not in after]),
     )
-    return "; ".join(f"{verb} {_list(rules)}" for verb, rules in found if rules)
-
-
-def _list(rules: Sequence[str]) -> str:
-    more = len(rules) - _SHOWN
-    return ", ".join(rules[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return "; ".join(f"{verb} {list_few(rules)}" for verb, rules in found if rules)

@@ -1,0 +1,43 @@
+"""How much is said: few of many, and what fits. The bounds are the reader's first, then those of the stored object."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any, Final
+
+MESSAGE_LIMIT: Final = 1024
+_SHOWN: Final = 3
+_BYTES_PER_CHARACTER: Final = 2
+# Go's JSON, which the API server stores, writes these as six bytes each, for the sake of HTML.
+_ESCAPED: Final = "<>&\u2028\u2029"
+_ESCAPED_SIZE: Final = 6
+
+
+def list_few(found: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    more = len(found) - _SHOWN
+    return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def say_few(messages: Sequence[str]) -> str:
+    """Return the first three messages, and how many more there are."""
+    more = len(messages) - _SHOWN
+    text = "; ".join(messages[:_SHOWN])
+    return cut(f"{text}; and {more} more" if more > 0 else text)
+
+
+def cut(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """Return at most so many characters; fewer where they take more than twice as many bytes in the stored object."""
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    room = limit * _BYTES_PER_CHARACTER + stored_size("")
+    if stored_size(short) <= room:
+        return short
+    fits = bisect_right(range(len(short)), room, key=lambda length: stored_size(short[:length] + "…"))
+    return short[: fits - 1] + "…"
+
+
+def stored_size(value: Any) -> int:
+    """Return how many bytes a value takes as JSON in the API server's store."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    escaped = sum(text.count(character) * (_ESCAPED_SIZE - len(character.encode())) for character in _ESCAPED)
+    return len(text.encode(errors="replace")) + escaped
