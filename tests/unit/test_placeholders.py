@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from builders import SETTINGS, carry_out, key, namespaces, plan, policy, service, snapshot
-from virtualservice_operator.core.changes import Action, PlaceholderChange, ServicePlan
+from builders import SETTINGS, carry_out, developers, entry, key, namespace, namespaces, plan, policy, service, snapshot
+from virtualservice_operator.core.changes import Action, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Policy, Service
 from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.snapshot import Snapshot
@@ -187,3 +187,76 @@ def test_what_is_remembered_where_no_rule_leads_is_of_its_namespace(mode: str) -
     cluster.put(defaults(mode))
     cluster.remove(Service, taken.key)
     assert actions(plan(cluster))[0] == "create alice/reviews"
+
+
+# ---- mode Observe
+
+
+def observed(*found: Policy, consent: str | None = "shop", copies: tuple[str, ...] = ()) -> Entry:
+    """Return what `trial`, which observes, says of a Service of which others are in force."""
+    places = [namespace(name, allows=consent) for name in ("alice", "bob")]
+    cluster = snapshot(*found, *namespaces("shop"), *places, service("shop/reviews"), *map(service, copies))
+    carry_out(cluster, plan(cluster))
+    return entry(cluster, policy_name="trial")
+
+
+def trial(place: dict[str, Any], **spec: Any) -> Policy:
+    return policy("shop/trial", {"mode": "Observe", "developers": developers("alice"), "placeholder": place, **spec})
+
+
+ALIASES = {"mode": "Alias", "createFor": "AllServices"}
+IN_FORCE = policy("shop/defaults", {"developers": developers("alice")})
+WITH_ALIASES = policy("shop/defaults", {"developers": developers("alice", "bob"), "placeholder": ALIASES})
+
+
+def test_observe_says_which_placeholder_would_be_created() -> None:
+    found = observed(IN_FORCE, trial(ALIASES))
+    assert (found.planned_change, found.message) == ("update", "would create placeholder alice/reviews")
+
+
+def test_observe_names_placeholders_for_developers_of_other_policies_too() -> None:
+    """The block is for the Service, whoever has set it."""
+    found = observed(policy("shop/defaults", {"developers": developers("bob")}), trial(ALIASES))
+    assert found.message == "would create placeholder alice/reviews, bob/reviews"
+
+
+def test_observe_says_so_beside_a_virtual_service_that_would_be_created() -> None:
+    found = observed(trial(ALIASES))
+    assert found.planned_change == "create"
+    assert found.message == "would create a VirtualService with default; create placeholder alice/reviews"
+
+
+def test_observe_says_which_placeholders_would_be_removed() -> None:
+    found = observed(WITH_ALIASES, trial({"mode": "Disabled"}, priority=1))
+    assert (found.planned_change, found.message) == (
+        "update",
+        "would remove placeholder alice/reviews, bob/reviews",
+    )
+
+
+def test_observe_says_nothing_of_placeholders_that_stand_anyway() -> None:
+    found = observed(WITH_ALIASES, trial(ALIASES))
+    assert (found.planned_change, found.message) == ("none", "would change nothing")
+
+
+def test_observe_says_nothing_of_a_placeholder_where_there_is_a_copy() -> None:
+    found = observed(IN_FORCE, trial(ALIASES), copies=("alice/reviews",))
+    assert found.planned_change == "none"
+
+
+def test_observe_says_what_keeps_a_placeholder_from_being_created() -> None:
+    found = observed(IN_FORCE, trial(ALIASES), consent=None)
+    assert found.planned_change == "none"
+    assert found.message.startswith(
+        "would change nothing; developer alice: namespace alice does not permit placeholders"
+    )
+
+
+def test_observe_looks_again_when_the_name_of_a_deleted_service_is_no_longer_left_free() -> None:
+    cluster = after_deletion(policy("shop/trial", {"mode": "Observe", "developers": developers("alice")}))
+    cluster.put(trial(ALIASES))
+    waiting = plan_service(cluster, key("shop/reviews"), now=0)
+    assert waiting.due == 5
+    found = plan_service(cluster, key("shop/reviews"), now=5)
+    assert found.due is None
+    assert found.entries["trial"].message.endswith("create placeholder alice/reviews")

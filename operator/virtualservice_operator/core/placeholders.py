@@ -172,6 +172,18 @@ def placeholder_changes(
     return before, after
 
 
+def placeholders_after(snapshot: Snapshot, key: Key, wanted: Sequence[Placeholder] | None) -> dict[Key, str | None]:
+    """Return the placeholders that stand once these changes went through, each with the name that it leads to."""
+    before, after = placeholder_changes(snapshot, key, wanted)
+    found = {item.key: _placed(item).external_name for item in snapshot.placeholders(key)}
+    for change in (*before, *after):
+        if change.document is None:
+            del found[change.target]
+        else:
+            found[change.target] = change.document["spec"].get("externalName")
+    return dict(sorted(found.items()))
+
+
 def _stays(snapshot: Snapshot, key: Key, standing: Service, *, frozen: bool) -> bool:
     """Tell whether one that no policy in force wants stays: frozen, and still permitted."""
     namespace = snapshot.namespace(standing.key.namespace)
