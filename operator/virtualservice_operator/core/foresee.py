@@ -1,10 +1,11 @@
 """What a policy in mode Observe would change for one Service: with it against without it, in words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from virtualservice_operator.api.conditions import PlannedChange
+from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
+from virtualservice_operator.core.changes import Entry
 from virtualservice_operator.core.objects import Key
 from virtualservice_operator.core.wording import list_few
 
@@ -21,6 +22,28 @@ class Prospect:
 
     document: Document | None = None
     placeholders: Mapping[Key, str | None] = field(default_factory=dict)
+
+
+def foresee_entry(entry: Entry, without: Prospect, with_it: Prospect) -> Entry:
+    """Return the entry of a policy in mode Observe; `entry` is what it would be in mode Enforce."""
+    found = Entry(entry.service, ServiceState.OBSERVED, Reason.OBSERVED, rejection=entry.rejection)
+    if entry.state is ServiceState.FAILED or entry.reason is Reason.HOST_TAKEN:
+        return replace(found, planned_change=PlannedChange.CONFLICT, message=entry.message)
+    if entry.state is ServiceState.FROZEN:
+        return replace(found, planned_change=PlannedChange.NONE, message=entry.message)
+    change, message = foresee(without, with_it)
+    ties = _would_be_ties(entry)
+    # What the ties say already is not said once more.
+    others = "; ".join(item.how for item in entry.overrides if not item.is_tie) if entry.overrides else entry.message
+    text = "; ".join(part for part in (ties, message, others) if part)
+    planned = PlannedChange.CONFLICT if ties else change
+    return replace(found, planned_change=planned, message=text, developers=entry.developers, findings=entry.findings)
+
+
+def _would_be_ties(entry: Entry) -> str:
+    """Return the first route of a Service for which only names would decide, with the remedy, and how many more there are."""
+    ties = [tie.removeprefix(f"{entry.service}: ") for tie in entry.ties]
+    return "; and ".join([*ties[:1], *([f"{len(ties) - 1} more"] if len(ties) > 1 else [])])
 
 
 def foresee(without: Prospect, with_it: Prospect) -> tuple[PlannedChange, str]:

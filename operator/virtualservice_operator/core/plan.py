@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from virtualservice_operator.api import names
-from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
+from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.core.blocks import resolve_blocks
 from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.check import check_virtual_service
@@ -29,7 +29,7 @@ from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
 from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft, own_draft
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict, who_sees_ours
-from virtualservice_operator.core.foresee import Prospect, foresee
+from virtualservice_operator.core.foresee import Prospect, foresee_entry
 from virtualservice_operator.core.frozen import find_freezers, named_policies, reaches_refused
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.output import check_draft
@@ -76,7 +76,10 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Render
         }
     except NeedsRenders as missing:
         return ServicePlan(key, needs=missing.renders)
-    foreseen = {name: _foreseen(case, plan, would, would.entries[name]) for name, would in would_be.items()}
+    without = _prospect(case, plan)
+    foreseen = {
+        name: foresee_entry(would.entries[name], without, _prospect(case, would)) for name, would in would_be.items()
+    }
     before, after = placeholder_changes(snapshot, key, plan.placeholders)
     changes = (*before, *plan.changes, *after, *delete_orphans(snapshot, key))
     possible = tuple(change for change in changes if not _comes_too_late(snapshot, change))
@@ -97,18 +100,6 @@ def check_of(policy: ResolvedPolicy) -> Render:
     if policy.spec.template is None:
         raise ValueError(f"{found.key} has no template")
     return Render(found.key, found.uid, found.generation, template_of(policy.spec.template))
-
-
-def _foreseen(case: Case, plan: ServicePlan, would: ServicePlan, entry: Entry) -> Entry:
-    """Return the entry of a policy in mode Observe; `entry` is what it would be in mode Enforce."""
-    found = Entry(entry.service, ServiceState.OBSERVED, Reason.OBSERVED, rejection=entry.rejection)
-    if entry.state is ServiceState.FAILED or entry.reason is Reason.HOST_TAKEN:
-        return replace(found, planned_change=PlannedChange.CONFLICT, message=entry.message)
-    if entry.state is ServiceState.FROZEN:
-        return replace(found, planned_change=PlannedChange.NONE, message=entry.message)
-    change, message = foresee(_prospect(case, plan), _prospect(case, would))
-    text = f"{message}; {entry.message}" if entry.message else message
-    return replace(found, planned_change=change, message=text, developers=entry.developers, findings=entry.findings)
 
 
 def _prospect(case: Case, plan: ServicePlan) -> Prospect:
