@@ -256,12 +256,12 @@ def test_events_tell_of_placeholders(world: World) -> None:
     eventually("a placeholder", lambda: placeholder(world))
     world.plane.kubectl("apply", "-f", "-", input=json.dumps(deployed(world)))
     eventually("alice's own", lambda: is_a_copy(world))
-
-    def told() -> set[str]:
-        found = world.get(f"/api/v1/namespaces/{world.ns('shop')}/events") or {"items": []}
-        return {item["reason"] for item in found["items"]}
-
-    eventually("told", lambda: {"PlaceholderCreated", "PlaceholderPromoted"} <= told())
+    for reason in ("PlaceholderCreated", "PlaceholderPromoted"):
+        world.wait_event(reason, "defaults", "shop")
+    world.delete_service("reviews", "alice")
+    eventually("another placeholder", lambda: placeholder(world))
+    consent(world, "alice", None)
+    world.wait_event("PlaceholderRemoved", "defaults", "shop")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,28 @@ class Standing:
     pending: Collection[str]
     observed_generation: int | None = None
 
+    @property
+    def by_name(self) -> list[Entry]:
+        """Return the entries by their Services' names."""
+        return [entry for _, entry in sorted(self.entries.items())]
+
+    @property
+    def rejections(self) -> list[Finding]:
+        """Return why the policy's template comes to nothing for some Services."""
+        return [entry.rejection for entry in self.by_name if entry.rejection is not None]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Return what could not be used, the policy's own first; nothing where it is not accepted."""
+        if self.policy.rejection is not None:
+            return []
+        return [*self.policy.findings, *(found for entry in self.by_name for found in entry.findings)]
+
+    @property
+    def ties(self) -> list[str]:
+        """Return the routes for which only names decided, each once."""
+        return list(dict.fromkeys(tie for entry in self.by_name for tie in entry.ties))
+
 
 def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: str) -> dict[str, Any]:
     """
@@ -111,8 +133,7 @@ def _conditions(standing: Standing, programmed: int, counts: Mapping[ServiceStat
 
 def _accepted(standing: Standing) -> Condition:
     """Return whether the policy is accepted; a template that comes to nothing for some Service is not."""
-    failing = (entry.rejection for entry in _sorted(standing) if entry.rejection is not None)
-    rejection = standing.policy.rejection or next(failing, None)
+    rejection = standing.policy.rejection or next(iter(standing.rejections), None)
     if rejection is not None:
         return Condition(ConditionType.ACCEPTED, "False", rejection.reason, cut(rejection.message))
     return Condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED)
@@ -121,7 +142,7 @@ def _accepted(standing: Standing) -> Condition:
 def _resolved_refs(standing: Standing) -> Condition:
     if standing.policy.rejection is not None:
         return Condition(ConditionType.RESOLVED_REFS, "Unknown", Reason.PENDING, "The policy is not accepted")
-    findings = [*standing.policy.findings, *(found for entry in _sorted(standing) for found in entry.findings)]
+    findings = standing.findings
     if not findings:
         return Condition(ConditionType.RESOLVED_REFS, "True", Reason.RESOLVED_REFS)
     messages = list(dict.fromkeys(finding.message for finding in findings))
@@ -143,8 +164,8 @@ def _trouble(standing: Standing) -> Condition | None:
         (ServiceState.FROZEN, Reason.FROZEN),
         (ServiceState.PENDING, None),
     ):
-        if entries := [entry for entry in _sorted(standing) if entry.state is state]:
-            message = say_few([_said(entry) for entry in entries])
+        if entries := [entry for entry in standing.by_name if entry.state is state]:
+            message = say_few([say_entry(entry) for entry in entries])
             return Condition(ConditionType.PROGRAMMED, "False", reason or entries[0].reason, message)
     return None
 
@@ -162,11 +183,11 @@ def _progress(standing: Standing) -> Condition:
     if standing.policy.observes:
         return condition("Unknown", Reason.OBSERVED, _would(standing))
     partial = [
-        *(entry for entry in _sorted(standing) if entry.state is ServiceState.PARTIALLY_PROGRAMMED),
-        *(entry for entry in _sorted(standing) if entry.state is ServiceState.OVERRIDDEN),
+        *(entry for entry in standing.by_name if entry.state is ServiceState.PARTIALLY_PROGRAMMED),
+        *(entry for entry in standing.by_name if entry.state is ServiceState.OVERRIDDEN),
     ]
     if partial:
-        return condition("True", Reason.PARTIALLY_PROGRAMMED, say_few([_said(entry) for entry in partial]))
+        return condition("True", Reason.PARTIALLY_PROGRAMMED, say_few([say_entry(entry) for entry in partial]))
     return condition("True", Reason.PROGRAMMED)
 
 
@@ -204,8 +225,8 @@ def _ready(
 def _when_true(standing: Standing, accepted: Condition, written: Condition) -> list[Condition]:
     """Return the conditions that are there only while they are True."""
     found = []
-    ties = list(dict.fromkeys(tie for entry in _sorted(standing) for tie in entry.ties))
-    taken = [_said(entry) for entry in _sorted(standing) if entry.reason is Reason.HOST_TAKEN]
+    ties = standing.ties
+    taken = [say_entry(entry) for entry in standing.by_name if entry.reason is Reason.HOST_TAKEN]
     if ties or taken:
         reason = Reason.ROUTE_TIE if ties else Reason.HOST_TAKEN
         found.append(Condition(ConditionType.CONFLICTED, "True", reason, say_few([*ties, *taken])))
@@ -232,11 +253,8 @@ def _when_true(standing: Standing, accepted: Condition, written: Condition) -> l
     return found
 
 
-def _sorted(standing: Standing) -> list[Entry]:
-    return [entry for _, entry in sorted(standing.entries.items())]
-
-
-def _said(entry: Entry) -> str:
+def say_entry(entry: Entry) -> str:
+    """Return a Service and what is to be said of it."""
     text = "; ".join(dict.fromkeys(item.where for item in entry.overrides)) or entry.message
     return f"{entry.service}: {text}"
 
