@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 
-from builders import SETTINGS, carry_out, developers, entry, key, namespace, namespaces, plan, policy, service, snapshot
+from builders import (
+    SETTINGS,
+    carry_out,
+    developers,
+    entry,
+    key,
+    namespace,
+    namespaces,
+    plan,
+    policy,
+    routes,
+    service,
+    snapshot,
+)
 from virtualservice_operator.core.changes import Action, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Policy, Service
 from virtualservice_operator.core.plan import plan_service
@@ -17,6 +30,10 @@ LABEL: dict[str, Any] = {"f:labels": {"f:app.kubernetes.io/managed-by": {}}}
 FINISHED = {"f:metadata": LABEL}
 # As the API server answers a POST: all of it is the poster's, defaults included.
 UNFINISHED = {"f:metadata": LABEL, "f:spec": {"f:externalName": {}, "f:type": {}}}
+
+
+def defaults(mode: str, **spec: Any) -> Policy:
+    return policy("shop/defaults", {"developers": [{"name": "alice"}], "placeholder": {"mode": mode}, **spec}, uid="u1")
 
 
 def standing(fields: dict[str, Any]) -> Service:
@@ -58,13 +75,52 @@ def test_what_our_field_manager_has_not_given_up_is_given_up(fields: dict[str, A
     assert all("given up" in change.why for change in changes)
 
 
+# ---- consent
+
+COMMAND = "kubectl annotate namespace alice --overwrite virtualservice-operator.dev/allow-policies-from="
+
+
+def refused(*others: str) -> str:
+    """Return what is said where alice's namespace is silent, and policies of these namespaces reach it too."""
+    reaching = (policy(f"{other}/p", {"developers": [{"name": "alice"}]}) for other in others)
+    cluster = snapshot(
+        defaults("Alias", placeholder={"mode": "Alias", "createFor": "AllServices"}),
+        *namespaces("shop", "alice", *others),
+        service("shop/reviews"),
+        *reaching,
+    )
+    return entry(cluster).message
+
+
+@pytest.mark.parametrize(
+    ("others", "listed"), [((), "shop"), (("pay",), "pay,shop"), (("web", "pay"), "pay,shop,web")], ids=str
+)
+def test_the_command_that_grants_placeholders_keeps_what_others_have(others: tuple[str, ...], listed: str) -> None:
+    assert refused(*others).endswith(f"to grant them, which closes it to all but these: {COMMAND}{listed}")
+
+
+def test_running_the_command_takes_nobodys_routes_away() -> None:
+    cluster = snapshot(
+        defaults("Alias", placeholder={"mode": "Alias", "createFor": "AllServices"}),
+        policy("pay/p", {"developers": [{"name": "alice"}]}),
+        *namespaces("shop", "pay", "alice"),
+        *(service(place) for place in ("shop/reviews", "pay/orders", "alice/orders")),
+    )
+    before = routes(cluster, "pay/orders")
+    cluster.put(namespace("alice", allows=entry(cluster).message.partition(COMMAND)[2]))
+    assert entry(cluster).findings == ()
+    assert routes(cluster, "pay/orders") == before == ["p.alice -> orders.alice", "default -> orders.pay"]
+
+
+def test_no_command_is_printed_that_has_no_room() -> None:
+    said = refused(*(f"team-{number}" for number in range(8)))
+    assert "kubectl" not in said
+    assert said.endswith("which closes it to all that are not listed: policies of 9 namespaces reach it now")
+
+
 # ---- "alice had a copy"
 
 OURS = "shop/reviews-virtual-service"
-
-
-def defaults(mode: str, **spec: Any) -> Policy:
-    return policy("shop/defaults", {"developers": [{"name": "alice"}], "placeholder": {"mode": mode}, **spec}, uid="u1")
 
 
 def after_deletion(found: Policy, now: float = 0) -> Snapshot:

@@ -309,6 +309,13 @@ def test_a_policy_that_is_not_accepted_and_froze_something_says_that_too() -> No
     assert found["Stalled"][:2] == ("True", "InvalidSpec")
 
 
+def test_a_command_is_never_cut_within_a_word() -> None:
+    """Half a list of namespaces, pasted, would close a namespace to all that did not fit."""
+    said = "to grant it: kubectl annotate namespace alice " + "x" * 300
+    (found,) = status(entry("reviews", "PartiallyProgrammed", "RefNotPermitted", said))["services"]
+    assert found["message"] == "to grant it: kubectl annotate namespace alice…"
+
+
 def test_a_long_reason_is_cut() -> None:
     refused = given(spec={"unknown" + "x" * 2000: 1})
     said = conditions(status(of=refused))["Accepted"][2]

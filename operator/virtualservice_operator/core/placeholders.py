@@ -13,7 +13,7 @@ itself.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
@@ -21,11 +21,18 @@ from virtualservice_operator.core.blocks import Blocks
 from virtualservice_operator.core.changes import Action, Placeholder, PlaceholderChange
 from virtualservice_operator.core.copies import CopyChoice
 from virtualservice_operator.core.objects import Finding, Key, Placed, Service
-from virtualservice_operator.core.resolution import ResolvedDeveloper, ResolvedPolicy, permits_placeholders
+from virtualservice_operator.core.resolution import (
+    ResolvedDeveloper,
+    ResolvedPolicy,
+    consent_command,
+    permits_placeholders,
+)
 from virtualservice_operator.core.snapshot import Case, Snapshot
 
 # A developer of a policy, by the names of both.
 Whom = tuple[str, str]
+# A message has room for a command that names as many; half a command would do harm.
+_NAMED_IN_COMMAND: Final = 8
 
 
 class Placement:
@@ -136,12 +143,22 @@ class Placement:
         return namespace is not None and permits_placeholders(namespace, self._service.key.namespace, snapshot.settings)
 
     def _not_permitted(self, developer: str, name: str) -> Finding:
-        namespace, permitted = self._case.snapshot.namespace(name), self._service.key.namespace
-        granted = ",".join(((namespace.consents_to or ()) if namespace is not None else ()) + (permitted,))
+        """
+        Return the finding for a namespace that says nothing of whose policies it permits.
+
+        They may route there until it says something; so the command that grants placeholders names all that do.
+        """
+        reaching, permitted = sorted(self._case.snapshot.policy_namespaces_reaching(name)), self._service.key.namespace
+        if len(reaching) <= _NAMED_IN_COMMAND:
+            remedy = f"to grant them, which closes it to all but these: {consent_command(name, reaching)}"
+        else:
+            remedy = (
+                f"to grant them, annotate it with {names.CONSENT_ANNOTATION}, which closes it to all that are not listed: "
+                f"policies of {len(reaching)} namespaces reach it now"
+            )
         return Finding(
             Reason.REF_NOT_PERMITTED,
-            f"developer {developer}: namespace {name} does not permit placeholders for {permitted}; to grant them: "
-            f"kubectl annotate namespace {name} --overwrite {names.CONSENT_ANNOTATION}={granted}",
+            f"developer {developer}: namespace {name} does not permit placeholders for {permitted}; {remedy}",
         )
 
 

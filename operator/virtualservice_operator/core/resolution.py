@@ -64,6 +64,11 @@ def _permits(namespace: Namespace, policy_namespace: str, *, by_default: bool) -
     return "*" in namespace.consents_to or policy_namespace in namespace.consents_to
 
 
+def consent_command(namespace: str, permitted: Iterable[str]) -> str:
+    """Return the command by which a namespace permits the policies of these namespaces, and of no others."""
+    return f"kubectl annotate namespace {namespace} --overwrite {names.CONSENT_ANNOTATION}={','.join(permitted)}"
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedDeveloper:
     """
@@ -266,10 +271,11 @@ def _namespace_finding(
             f"developer {developer}: there is no namespace {name}; create it, or correct the entry in spec.developers",
         )
     if not permits(namespace, policy.key.namespace, settings):
-        granted = ",".join((*(namespace.consents_to or ()), policy.key.namespace))
+        # Nobody else loses by it: where the annotation is absent, nobody routes there yet.
+        command = consent_command(name, (*(namespace.consents_to or ()), policy.key.namespace))
         return Finding(
             Reason.REF_NOT_PERMITTED,
             f"developer {developer}: namespace {name} does not permit policies of {policy.key.namespace}; to grant it: "
-            f"kubectl annotate namespace {name} --overwrite {names.CONSENT_ANNOTATION}={granted}",
+            f"{command}",
         )
     return None

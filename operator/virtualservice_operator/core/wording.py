@@ -27,13 +27,18 @@ def say_few(messages: Sequence[str]) -> str:
 
 
 def cut(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Return at most so many characters; fewer where they take more than twice as many bytes in the stored object."""
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    """
+    Return at most so many characters, without half a word: half of a command's last word does harm.
+
+    They are fewer where they take more than twice as many bytes in the stored object.
+    """
     room = limit * _BYTES_PER_CHARACTER + stored_size("")
-    if stored_size(short) <= room:
-        return short
-    fits = bisect_right(range(len(short)), room, key=lambda length: stored_size(short[:length] + "…"))
-    return short[: fits - 1] + "…"
+    if len(text) <= limit and stored_size(text) <= room:
+        return text
+    lengths = range(min(len(text), limit))
+    fits = bisect_right(lengths, room, key=lambda length: stored_size(text[:length] + "…"))
+    kept = text[: lengths[fits - 1]]
+    return (kept.rpartition(" ")[0] or kept) + "…"
 
 
 def stored_size(value: Any) -> int:
