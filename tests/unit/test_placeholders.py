@@ -316,3 +316,148 @@ def test_observe_looks_again_when_the_name_of_a_deleted_service_is_no_longer_lef
     found = plan_service(cluster, key("shop/reviews"), now=5)
     assert found.due is None
     assert found.entries["trial"].message.endswith("create placeholder alice/reviews")
+
+
+# ---- the name is taken
+
+ANNOTATED = "virtualservice-operator.dev/ignore"
+COPY_OF = "virtualservice-operator.dev/copy-of"
+
+
+@pytest.mark.parametrize("mode", ["ExternalName", "NoEndpoints"])
+@pytest.mark.parametrize(
+    ("taken", "why"),
+    [
+        (service("alice/reviews", spec={"clusterIP": "None"}), "is headless"),
+        (service("alice/reviews", spec={"type": "ExternalName"}), "is of type ExternalName"),
+        (service("alice/reviews", annotations={ANNOTATED: "true"}), f"is annotated {ANNOTATED}"),
+        (service("alice/reviews", annotations={COPY_OF: "pay/web"}), f"is annotated {COPY_OF}=pay/web"),
+    ],
+    ids=["headless", "ExternalName", "ignored", "another's copy"],
+)
+def test_what_is_in_the_way_of_a_placeholder_is_named_with_the_remedy(mode: str, taken: Service, why: str) -> None:
+    cluster = after_deletion(defaults(mode))
+    cluster.put(taken)
+    for _ in range(2):
+        found = entry(cluster)
+        assert (found.state, found.reason) == ("PartiallyProgrammed", "RefNotPermitted")
+        assert found.message == (
+            f"developer alice: Service alice/reviews has the placeholder's name and {why}, so their requests go to "
+            "shop/reviews; delete or rename it, or set copies.whenMissing: Reject"
+        )
+        carry_out(cluster, plan(cluster))
+    cluster.remove(Service, taken.key)
+    assert entry(cluster).findings == ()
+
+
+def test_who_comes_second_for_a_placeholder_is_told_who_has_it() -> None:
+    spec = {"developers": [{"name": "alice"}], "placeholder": {"mode": "ExternalName"}}
+    copies = [service(f"alice/{place}", annotations={COPY_OF: f"{place}/reviews"}) for place in ("shop", "pay")]
+    cluster = snapshot(
+        *(policy(f"{place}/defaults", spec) for place in ("shop", "pay")),
+        *(service(f"{place}/reviews") for place in ("shop", "pay")),
+        *namespaces("shop", "pay", "alice"),
+        *copies,
+        settings=WITHOUT_CONSENT,
+    )
+    for place in ("shop", "pay"):
+        carry_out(cluster, plan(cluster, f"{place}/reviews"))
+    for copy in copies:
+        cluster.remove(Service, copy.key)
+    for place in ("shop", "pay"):
+        carry_out(cluster, plan(cluster, f"{place}/reviews"))
+    assert entry(cluster).findings == ()
+    assert entry(cluster, "pay/reviews").message == (
+        "developer alice: Service alice/reviews has the placeholder's name and is the placeholder of shop/reviews, so their "
+        "requests go to pay/reviews; set copies.whenMissing: Reject"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "taken"),
+    [
+        ({"mode": "Alias"}, service("alice/reviews", spec={"clusterIP": "None"})),
+        ({"mode": "Alias", "createFor": "AllServices"}, service("alice/reviews", spec={"clusterIP": "None"})),
+        ({"mode": "ExternalName"}, service("alice/reviews")),
+    ],
+    ids=["an alias takes no requests", "nor for all", "a copy"],
+)
+def test_where_nothing_is_lost_nothing_is_said(spec: dict[str, Any], taken: Service) -> None:
+    cluster = after_deletion(defaults("", placeholder=spec))
+    cluster.put(taken)
+    assert entry(cluster).state == "Programmed"
+
+
+def test_who_never_had_a_copy_has_lost_none() -> None:
+    cluster = snapshot(
+        defaults("ExternalName"),
+        *namespaces("shop", "alice"),
+        service("shop/reviews"),
+        service("alice/reviews", spec={"clusterIP": "None"}),
+        settings=WITHOUT_CONSENT,
+    )
+    assert entry(cluster).state == "Programmed"
+
+
+def test_a_copy_that_has_no_fitting_port_is_spoken_of_once() -> None:
+    cluster = after_deletion(defaults("ExternalName"))
+    cluster.put(service("alice/reviews", grpc=9090))
+    assert [finding.reason for finding in entry(cluster).findings] == ["PortMismatch"]
+
+
+# ---- its time
+
+
+def kept(mode: str, seconds: int | None = 60) -> Policy:
+    return defaults(mode, placeholder={"mode": mode, **({"ttlSeconds": seconds} if seconds else {})})
+
+
+CREATED_AT = 1767225600.0  # 2026-01-01T00:00:00Z, when everything here was created
+MODES = ["Alias", "ExternalName", "NoEndpoints"]
+
+
+def with_placeholder(found: Policy) -> Snapshot:
+    """Return the cluster in which alice's copy was deleted and its placeholder stands."""
+    cluster = after_deletion(found, CREATED_AT - 5)
+    carry_out(cluster, plan_service(cluster, key("shop/reviews"), now=CREATED_AT))
+    assert cluster.service(key("alice/reviews")) is not None
+    return cluster
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_placeholder_stays_until_its_time_is_over(mode: str) -> None:
+    cluster = with_placeholder(kept(mode))
+    found = plan_service(cluster, key("shop/reviews"), now=CREATED_AT + 59)
+    assert (actions(found), found.due) == ([], CREATED_AT + 60)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_placeholder_goes_when_its_time_is_over_and_does_not_come_back(mode: str) -> None:
+    cluster = with_placeholder(kept(mode))
+    found = plan_service(cluster, key("shop/reviews"), now=CREATED_AT + 60)
+    assert actions(found) == [f"update {OURS}", "delete alice/reviews"]
+    assert found.due is None
+    carry_out(cluster, found)
+    assert remembered(cluster) is None
+    assert plan_service(cluster, key("shop/reviews"), now=CREATED_AT + 60).changes == ()
+    document = found.wanted
+    assert document is not None
+    assert [rule["name"] for rule in document["spec"]["http"]] == ["default"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_a_time_a_placeholder_stays_for_good(mode: str) -> None:
+    found = plan_service(with_placeholder(kept(mode, None)), key("shop/reviews"), now=CREATED_AT + 10**9)
+    assert (actions(found), found.due) == ([], None)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_where_its_time_is_over_a_placeholder_goes_though_it_is_not_permitted_either(mode: str) -> None:
+    cluster = with_placeholder(kept(mode))
+    cluster.put(namespace("alice", allows="shop"))
+    assert actions(plan_service(cluster, key("shop/reviews"), now=CREATED_AT + 59)) == []
+    cluster.settings = SETTINGS
+    cluster.put(namespace("alice"))
+    found = plan_service(cluster, key("shop/reviews"), now=CREATED_AT + 60)
+    assert actions(found) == [f"update {OURS}", "delete alice/reviews"]
+    assert found.entries["defaults"].findings == ()
