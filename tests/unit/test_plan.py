@@ -265,7 +265,12 @@ KEEPING = policy("shop/defaults", {"developers": developers("alice"), "foreignVi
     [
         pytest.param(OLD, [], ("Failed", "ranks first"), id="older"),
         pytest.param(YOUNG, [], ("Programmed", "is younger, so Istio ignores it"), id="younger"),
-        pytest.param(YOUNG, ["."], ("Failed", "ranks first"), id="younger and private"),
+        pytest.param(
+            YOUNG,
+            ["."],
+            ("Failed", "goes first for clients in shop, to which alone it is exported"),
+            id="younger and private",
+        ),
     ],
 )
 def test_who_keeps_is_never_told_to_make_one_of_the_same_namespace_private(
@@ -317,6 +322,33 @@ def test_what_is_exported_by_name_is_written_beside_an_older_public_one_which_co
 def test_an_older_one_that_a_client_of_ours_sees_by_name_comes_first() -> None:
     found = plan(given(seen_in("market/theirs", "alice"), defaults=exported(".", "alice")))
     assert stands(found) == ("Failed", "HostConflict")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "why"),
+    [
+        (["client"], [], "goes first for clients in client, to which alone it is exported; take"),
+        (
+            ["d", "c", "b", "a"],
+            [],
+            "goes first for clients in a, b, c and 1 more, to which alone it is exported; take",
+        ),
+        ([".", "alice"], ["market", "alice"], "goes first for clients in its own namespace, market; take"),
+        (["alice"], ["alice"], "is older; take"),
+        ([], [], "is older; take"),
+    ],
+    ids=["by name", "to many", "private there", "both by name", "both public"],
+)
+@pytest.mark.parametrize("is_written", [False, True], ids=["yet to be written", "written"])
+def test_why_a_foreign_one_goes_first_is_said_as_it_is(
+    theirs: list[str], ours: list[str], why: str, *, is_written: bool
+) -> None:
+    cluster = given(defaults=exported(*ours) if ours else DEFAULTS)
+    if is_written:
+        done(cluster)
+        why = why.replace("is older", "ranks first")
+    cluster.put(seen_in("market/theirs", *theirs))
+    assert f"claims {HOST} too and {why}" in plan(cluster).entries["defaults"].message
 
 
 def test_a_template_may_export_to_anybody_so_every_claim_counts() -> None:
