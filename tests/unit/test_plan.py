@@ -532,3 +532,23 @@ def test_nothing_is_touched_in_a_system_namespace() -> None:
     cluster = snapshot(managed("istio-system/reviews-virtual-service"), service("kube-system/dns"))
     assert plan(cluster, "istio-system/reviews").changes == ()
     assert plan(cluster, "kube-system/dns").changes == ()
+
+
+# ---- only what is routed
+
+
+def test_who_cannot_be_known_to_be_unknown_needs_no_virtual_service() -> None:
+    """Of a prefix it cannot be told that nobody's was sent, so there is no rule for unknown developers."""
+    prefix = [{"type": "Header", "name": "x-developer", "matchType": "Prefix"}]
+    spec = {"virtualServiceFor": "RoutedServices", "copies": {"unknownDeveloper": "Reject"}, "matches": prefix}
+    for listed in ([], developers("bob")):
+        cluster = given(*namespaces("bob"), defaults=policy("shop/defaults", {**spec, "developers": listed}))
+        assert stands(plan(cluster)) == ("Skipped", "NothingToRoute")
+    alice = policy("shop/defaults", {**spec, "developers": developers("alice", "bob")})
+    assert stands(plan(given(*namespaces("bob"), defaults=alice))) == ("Programmed", "Programmed")
+
+
+def test_a_rule_for_unknown_developers_is_something_to_route() -> None:
+    spec = {"virtualServiceFor": "RoutedServices", "copies": {"unknownDeveloper": "Reject"}, "developers": []}
+    cluster = given(defaults=policy("shop/defaults", spec))
+    assert [rule["name"] for rule in written(cluster)["spec"]["http"]] == ["unknown-developer", "default"]

@@ -178,7 +178,9 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     placement.place(governing, choices)
     contest = contend(service, governing, choices, placement.places, blocks)
     placeholders = tuple(item for item in placement.wanted.values() if item.key not in placement.delayed)
-    if blocks.only_routed and not (contest.winners or blocks.rejects_unknown or placement.remembered):
+    domain = snapshot.settings.cluster_domain
+    sections = write_rules(service, governing, contest, blocks, domain)
+    if blocks.only_routed and not (contest.leads_elsewhere() or sections.unknown or placement.remembered):
         plan = skipped(key, observed, governing, _NOTHING_TO_ROUTE)
         return replace(plan, placeholders=placeholders, due=placement.due)
     rival = find_rival(snapshot, key, observed, blocks)
@@ -186,8 +188,6 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
         return everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key))
     led = (*contest.developers.values(), *contest.placed.values())
     developers = sorted({name for found in led for name in found} | {name for name, _ in placement.remembered})
-    domain = snapshot.settings.cluster_domain
-    sections = write_rules(service, governing, contest, blocks, domain)
     scene = Scene(service, governing, choices, placement.places, sections, blocks, domain)
     draft = make_draft(scene, case.renders)
     contributing = [policy.policy for policy in governing]
