@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cluster.test_consent import consent
+from cluster.test_consent import CONSENT, consent
 from cluster.world import Json, World, eventually, only, shop_with_alice, steadily
 from controlplane.errors import ApiError
 from controlplane.server import ControlPlane
@@ -180,8 +180,16 @@ def test_a_placeholder_goes_when_nothing_refers_to_it(world: World, what: str) -
 
 
 def test_a_placeholder_waits_for_consent_and_the_message_grants_it(world: World) -> None:
+    """The namespace has no label, or policies of other tests would reach it; those that do keep their routes."""
     shop_with_alice(world, "reviews")
-    world.policy("defaults", "shop", developersFrom=only(world, "alice"), placeholder={"mode": "ExternalName"})
+    world.label("alice", developer=None)
+    alice = [{"name": "alice", "namespaces": [world.ns("alice")]}]
+    world.namespace("pay")
+    for namespace in ("pay", "alice"):
+        world.service("orders", namespace)
+    world.policy("p", "pay", developers=alice)
+    world.wait_ready("p", "pay")
+    world.policy("defaults", "shop", developers=alice, placeholder={"mode": "ExternalName"})
     world.wait_ready("defaults", "shop")
     world.delete_service("reviews", "alice")
     world.wait_condition("defaults", "shop", "ResolvedRefs", ("False", "RefNotPermitted"))
@@ -189,7 +197,25 @@ def test_a_placeholder_waits_for_consent_and_the_message_grants_it(world: World)
     assert world.rules("reviews", "shop") == ["default"]
     assert world.get(path(world)) is None
     command = world.message("defaults", "shop", "ResolvedRefs").partition("kubectl ")[2]
+    listed = f"{world.ns('pay')},{world.ns('shop')}"
+    assert command == f"annotate namespace {world.ns('alice')} --overwrite {CONSENT}={listed}"
     world.plane.kubectl(*command.split())
+    eventually("a placeholder", lambda: placeholder(world))
+    eventually("and its route", lambda: world.rules("reviews", "shop") == ["defaults.alice", "default"])
+    world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))
+    assert world.rules("orders", "pay") == ["p.alice", "default"]
+
+
+def test_a_service_in_the_way_of_a_placeholder_is_named(world: World) -> None:
+    shop_with_placeholders(world, mode="ExternalName")
+    world.delete_service("reviews", "alice")
+    world.service("reviews", "alice", clusterIP="None")
+    world.wait_condition("defaults", "shop", "ResolvedRefs", ("False", "RefNotPermitted"))
+    said = world.message("defaults", "shop", "ResolvedRefs")
+    assert f"Service {world.ns('alice')}/reviews has the placeholder's name and is headless" in said
+    assert world.rules("reviews", "shop") == ["default"]
+    assert world.condition("defaults", "shop", "Ready") == ("True", "PartiallyProgrammed")
+    world.delete_service("reviews", "alice")
     eventually("a placeholder", lambda: placeholder(world))
     eventually("and its route", lambda: world.rules("reviews", "shop") == ["defaults.alice", "default"])
     world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))
