@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.conftest import ACCOUNT, FLAGS
+from cluster.conftest import ACCOUNT, FLAGS, PLACEHOLDER_RIGHTS
 from cluster.test_consent import CONSENT, consent
-from cluster.test_placeholders import RIGHTS, placeholder
+from cluster.test_placeholders import placeholder
 from cluster.world import World, eventually, only, shop_with_alice, steadily
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
@@ -67,7 +67,7 @@ def test_nothing_is_routed_to_istios_namespace_whatever_its_name(guarded: World)
 def unguarded(own_plane: ControlPlane, strict: OperatorProcess, tmp_path: Path) -> Iterator[World]:
     """Yield a world of an operator that needs nobody's consent; the strict one has ended."""
     strict.close()
-    own_plane.kubectl("apply", "-f", RIGHTS)
+    own_plane.kubectl("apply", "-f", PLACEHOLDER_RIGHTS)
     kubeconfig = own_plane.kubeconfig_for_service_account(*ACCOUNT)
     with OperatorProcess(kubeconfig, tmp_path, *FLAGS, "--placeholder-consent=Optional"):
         yield World.new(own_plane)

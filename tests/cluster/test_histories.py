@@ -2,17 +2,15 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cluster.from_scratch import left_behind
 from cluster.test_consent import consent
-from cluster.test_placeholders import RIGHTS
 from cluster.world import COPY_OF, Json, World, eventually, only
 from controlplane.errors import ApiError
-from controlplane.server import ControlPlane
 
 EVENTS = 200
 SHOPS = ("shop", "pay")
@@ -145,13 +143,7 @@ _BLOCKS: dict[str, list[Any]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def rights(control_plane: ControlPlane) -> Iterator[None]:
-    control_plane.kubectl("apply", "-f", RIGHTS)
-    yield
-    control_plane.kubectl("delete", "-f", RIGHTS)
-
-
+@pytest.mark.usefixtures("placeholder_rights")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_two_hundred_events_come_to_what_a_plan_from_scratch_makes(world: World, seed: int) -> None:
     history = History(world, seed)

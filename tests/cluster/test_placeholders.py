@@ -4,8 +4,6 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,19 +11,11 @@ import pytest
 from cluster.test_consent import CONSENT, consent
 from cluster.world import Json, World, eventually, only, shop_with_alice, steadily
 from controlplane.errors import ApiError
-from controlplane.server import ControlPlane
 
-RIGHTS = str(Path(__file__).resolve().parents[2] / "kustomize/components/placeholders/roles.yaml")
 LABEL = "app.kubernetes.io/managed-by"
 MARK = "virtualservice-operator/placeholder-service"
 OURS = "virtualservice-operator"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rights(control_plane: ControlPlane) -> Iterator[None]:
-    control_plane.kubectl("apply", "-f", RIGHTS)
-    yield
-    control_plane.kubectl("delete", "-f", RIGHTS)
+pytestmark = pytest.mark.usefixtures("placeholder_rights")
 
 
 def path(world: World, name: str = "reviews", namespace: str = "alice") -> str:
