@@ -144,7 +144,7 @@ def resolve_policy(
 
     `verdict`: on the policy's template, if it has one and somebody has looked.
     """
-    if policy.spec is None:
+    if policy.spec is None or policy.problems:
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(policy.problems)))
     if settings.is_denied(policy.key.namespace):
         return ResolvedPolicy(policy, _denied_policy(policy.key.namespace))
