@@ -278,16 +278,29 @@ def test_reason_apply_failed(world: World) -> None:
     assert "user keeps changing or deleting VirtualService" in entry(world, "ApplyFailed")["message"]
 
 
+TO_SECRETS = """\
+{% extends "base" %}
+{% block rules_before_default %}
+{% if ServiceName == "ratings" %}
+- name: secrets
+  match: [{uri: {prefix: /secrets}}]
+  route: [{destination: {host: secrets.kube-system.svc.cluster.local}}]
+{% endif %}
+{% endblock %}
+"""
+
+
 def test_reason_output_not_allowed(world: World) -> None:
-    """A body that its variables make too long costs the Service whose name is long, and no other."""
-    name = "a" * 63
+    """A template that leads elsewhere for one Service costs that Service, and no other."""
     shop_with_alice(world, "reviews")
-    world.service(name, "shop")
-    copies = {"whenMissing": "Reject", "reject": {"body": "{{ServiceName}}" * 200}}
-    world.policy("defaults", "shop", developersFrom=only(world, "alice"), copies=copies)
-    found = entry(world, "OutputNotAllowed", name)
+    world.service("ratings", "shop")
+    world.policy("defaults", "shop", developersFrom=only(world, "alice"), template={"virtualService": TO_SECRETS})
+    found = entry(world, "OutputNotAllowed", "ratings")
     assert found["state"] == "Failed"
-    assert "at most 8192 characters" in found["message"]
+    assert (
+        'destination.host: "secrets.kube-system.svc.cluster.local" is neither the Service nor a copy'
+        in found["message"]
+    )
     assert entry(world, "Programmed")["state"] == "Programmed"
     settled(world, Kstatus.FAILED)
 

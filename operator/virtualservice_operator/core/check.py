@@ -15,6 +15,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS
 from virtualservice_operator.core.objects import Finding, Key
+from virtualservice_operator.core.reject_body import BODY_LIMIT
 
 QUOTED_LIMIT: Final = 200
 
@@ -50,6 +51,20 @@ class Present(_Closed):
     """Any value at all, an empty one too: written as `{}`."""
 
 
+def _kind_of_comparison(value: Any) -> str:
+    kinds = (kind for kind in ("exact", "prefix", "regex") if isinstance(value, Mapping) and kind in value)
+    return f"<{next(kinds, 'present')}>"
+
+
+_Comparison = Annotated[
+    Annotated[Exact, Tag("<exact>")]
+    | Annotated[Prefix, Tag("<prefix>")]
+    | Annotated[Regex, Tag("<regex>")]
+    | Annotated[Present, Tag("<present>")],
+    Discriminator(_kind_of_comparison),
+]
+
+
 class Match(_Closed):
     """When a rule applies: all that is said must hold."""
 
@@ -57,7 +72,7 @@ class Match(_Closed):
     source_namespace: _Text | None = Field(
         default=None, alias="sourceNamespace", description="The caller's namespace, for callers with a sidecar."
     )
-    headers: Annotated[dict[_HeaderName, Exact | Prefix | Regex | Present], Field(min_length=1)] | None = Field(
+    headers: Annotated[dict[_HeaderName, _Comparison], Field(min_length=1)] | None = Field(
         default=None, description="Header names in lower case; Istio ignores the parts of the request line here."
     )
 
@@ -104,7 +119,7 @@ class Headers(_Closed):
 class Body(_Closed):
     """A body as text."""
 
-    string: Annotated[str, StringConstraints(min_length=1, max_length=8192, strict=True)]
+    string: Annotated[str, StringConstraints(min_length=1, max_length=BODY_LIMIT, strict=True)]
 
 
 class DirectResponse(_Closed):
@@ -135,12 +150,12 @@ class ResponseRule(_Named):
 
 
 def _kind_of_rule(rule: Any) -> str:
-    return "response" if isinstance(rule, Mapping) and "directResponse" in rule else "route"
+    return "<response>" if isinstance(rule, Mapping) and "directResponse" in rule else "<route>"
 
 
 # The kind is told by what the rule does, so that a problem is said of that kind only.
 _Rule = Annotated[
-    Annotated[RouteRule, Tag("route")] | Annotated[ResponseRule, Tag("response")], Discriminator(_kind_of_rule)
+    Annotated[RouteRule, Tag("<route>")] | Annotated[ResponseRule, Tag("<response>")], Discriminator(_kind_of_rule)
 ]
 
 
@@ -175,7 +190,10 @@ def check_virtual_service(
 
 
 def _problem(item: Any) -> str:
-    return f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+    """Return what is wrong and where, by the names that the object has: tags and the marks of keys are pydantic's."""
+    parts = [part for part in item["loc"] if isinstance(part, int) or not part.startswith(("<", "["))]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return f"spec{path}: {item['msg']}"
 
 
 def _reserved_headers(spec: Mapping[str, Any]) -> list[str]:

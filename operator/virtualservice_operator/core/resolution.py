@@ -15,6 +15,7 @@ from virtualservice_operator.api.v1alpha1 import DEVELOPER_NAME, DevelopersFrom,
 from virtualservice_operator.core import labels
 from virtualservice_operator.core.matches import RequestMatch, developer_matches, match_problems, matches_of
 from virtualservice_operator.core.objects import Finding, Namespace, Policy
+from virtualservice_operator.core.reject_body import body_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def resolve_policy(
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(policy.problems)))
     if settings.is_denied(policy.key.namespace):
         return ResolvedPolicy(policy, _denied_policy(policy.key.namespace))
-    problems = [*match_problems(policy.spec)]
+    problems = [*match_problems(policy.spec), *body_problems(policy.spec)]
     if problems:
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(problems)))
     known = verdict if verdict is not None and verdict.is_about(policy) else None

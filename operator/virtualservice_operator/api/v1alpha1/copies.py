@@ -17,7 +17,7 @@ class Reject(Model):
     body: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = Field(
         default=None,
         description="The body; may use {{ ServiceName }}, {{ ServiceNamespace }}, {{ DeveloperName }} and "
-        "{{ DeveloperNamespace }}. When absent: a line of JSON that names the Service and the developer.",
+        "{{ DeveloperNamespace }}, and has 8192 characters at the most when each of them takes 63. When absent: a line of JSON that names the Service and the developer.",
     )
 
 
