@@ -68,7 +68,7 @@ def is_a_copy(world: World) -> bool:
     ],
     ids=["ExternalName", "another name", "NoEndpoints", "Alias"],
 )
-def test_a_deleted_copy_leaves_a_placeholder_until_it_is_back(
+def test_the_life_cycle_of_a_placeholder(
     world: World, block: Json, expected: tuple[str, str | None, list[str]]
 ) -> None:
     shop_with_placeholders(world, **block)
