@@ -180,6 +180,7 @@ ODD: dict[str, list[Any]] = {
         {"defaultRoute": {"retries": {"attempts": 0, **more}}}
         for more in ({}, {"retryOn": "5xx"}, {"perTryTimeout": "1s"})
     ],
+    "priority": [{"priority": number} for number in (5, "5", True, 5.0, 5.5, 1000, 1001, -1000, -1001)],
     "header": [{"matches": [{"type": "Header", "name": name}]} for name in HEADERS],
     "cookie": [{"matches": [{"type": "Cookie", "name": name}]} for name in HEADERS],
     "value": [{"matches": [{"type": "Header", "name": "x", "value": value}]} for value in VALUES],

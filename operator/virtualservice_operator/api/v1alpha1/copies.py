@@ -4,14 +4,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from virtualservice_operator.api.v1alpha1.fields import DNS_NAME, Model
+from virtualservice_operator.api.v1alpha1.fields import DNS_NAME, NUMBER, Model
 from virtualservice_operator.api.v1alpha1.rules import Rule, shaped
 
 
 class Reject(Model):
     """The answer to a request that is rejected."""
 
-    status: Annotated[int, Field(ge=400, le=599)] | None = Field(
+    status: Annotated[int, Field(ge=400, le=599), NUMBER] | None = Field(
         default=None, description="The HTTP status. When absent: 503.", json_schema_extra={"format": "int32"}
     )
     body: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = Field(
@@ -97,7 +97,7 @@ class PlaceholderPolicy(Model):
         description="DeletedCopies: where a developer had a copy that was routed and is gone. AllServices, for Alias "
         "only: for every Service of which they have no copy. When absent: DeletedCopies.",
     )
-    ttl_seconds: Annotated[int, Field(ge=60, le=31536000)] | None = Field(
+    ttl_seconds: Annotated[int, Field(ge=60, le=31536000), NUMBER] | None = Field(
         default=None,
         description="How long a placeholder stands, in seconds since it was made. When absent: until the copy is back, "
         "or nothing refers to it.",

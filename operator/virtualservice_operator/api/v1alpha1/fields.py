@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     GetJsonSchemaHandler,
     StringConstraints,
@@ -73,6 +74,16 @@ def _check_distinct(items: tuple[str, ...]) -> tuple[str, ...]:
 
 # What list type `set` says to the API server.
 DISTINCT = AfterValidator(_check_distinct)
+
+
+def _check_number(value: Any) -> Any:
+    if isinstance(value, str | bool):
+        raise ValueError("is no whole number; write it without quotes")  # noqa: TRY004 - pydantic makes a problem of it
+    return value
+
+
+# Pydantic would take "5" and true for numbers; the API server does not.
+NUMBER = BeforeValidator(_check_number)
 
 
 class Model(BaseModel):

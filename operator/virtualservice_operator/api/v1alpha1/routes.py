@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
-from virtualservice_operator.api.v1alpha1.fields import Model
+from virtualservice_operator.api.v1alpha1.fields import NUMBER, Model
 from virtualservice_operator.api.v1alpha1.rules import Rule, Ruled, fits, quoted, shaped
 
 # Istio's webhook refuses every other. Source: istio/istio:pkg/config/validation/agent/validation.go, ValidateDuration.
@@ -91,7 +91,7 @@ class Retries(Model):
         ),
     )
 
-    attempts: Annotated[int, Field(ge=0, le=100)] = Field(
+    attempts: Annotated[int, Field(ge=0, le=100), NUMBER] = Field(
         description="How often, at the most; 0 turns retries off.", json_schema_extra={"format": "int32"}
     )
     per_try_timeout: Duration | None = Field(

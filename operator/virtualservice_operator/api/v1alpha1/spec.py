@@ -14,6 +14,7 @@ from virtualservice_operator.api.v1alpha1.fields import (
     DISTINCT,
     HEADER_NAME,
     LOWER_HEADER_NAME,
+    NUMBER,
     SET,
     Model,
     extension,
@@ -86,7 +87,7 @@ class RoutingPolicySpec(Model):
         ),
     )
 
-    priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
+    priority: Annotated[int, Field(ge=-1000, le=1000), NUMBER] = Field(
         default=0,
         description="Where several policies govern a Service, the higher number goes first. Among equals, a policy that "
         "names the Service goes before one that selects it by label, that before one that takes all; then the policy's "
