@@ -42,6 +42,24 @@ _NESTING: Final = "{% set a = ['xxxxxxxx'] %}" + "{% set a = [a, a] %}" * 40 + "
 _LONG: Final = "{% set a = 'aaaaaaaaaaaaaaaa' %}" + "{% set a = a ~ a %}" * 13
 _LOOPS: Final = "{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}"
 _TEXT: Final = "{% set a = 'xxxxxxxx' %}" + "{% set a = a ~ a %}" * 40 + "{{ a }}"
+_SETS: Final = "".join(f"{{% set v{n} = {n} %}}" for n in range(190))
+_TREE: Final = {f"i{n}": "" if n == 15 else f"{{% include 'i{n + 1}' %}}" * 2 for n in range(16)}
+
+
+def _blocks(levels: int, each: int, inner: str) -> dict[str, str]:
+    """Return templates by name that extend one another, each with blocks in the innermost block of its parent."""
+    texts = {}
+    for level in range(levels):
+        names = [f"b{level}x{n}" for n in range(each)]
+        last = level == levels - 1
+        outer = f"{{% extends 'i{level - 1}' %}}{{% block b{level - 1}x{each - 1} %}}" if level else ""
+        opened = "".join(f"{{% block {name} %}}" for name in names)
+        closed = "{% endblock %}" * (each + bool(level))
+        texts["virtualService" if last else f"i{level}"] = outer + opened + (inner if last else "") + closed
+    return texts
+
+
+_IN_BLOCKS: Final = _blocks(10, 25, _LOOPS.replace("{% endfor %}", "{{ a }}{% endfor %}", 1))
 
 ATTACKS: Final = (
     # ---- time
@@ -56,6 +74,13 @@ ATTACKS: Final = (
     Attack("fragments in a circle", "cpu", "{{ fragment('x') }}", {"x": "{{ fragment('y') }}", "y": "{{ fragment('x') }}"}),
     Attack("an include in loops", "cpu", "{% for a in range(1000) %}{% for b in range(1000) %}{% include 'x' %}{% endfor %}{% endfor %}", {"x": "{{ ServiceName }}"}),
     Attack("a fragment in loops", "cpu", "{% for a in range(1000) %}{% for b in range(100) %}{{ fragment('x') | tojson }}{% endfor %}{% endfor %}", {"x": "a: 1"}),
+    Attack("includes that double", "cpu", "{% include 'i0' %}", _TREE),
+    Attack("an include that is given many names", "cpu", _SETS + _LOOPS.replace("{% endfor %}", "{% include 'x' %}{% endfor %}", 1), {"x": ""}),
+    Attack("many includes with many names", "cpu", _SETS + "{% for a in range(1000) %}" + "{% include 'x' %}" * 5 + "{% endfor %}" + _LOOPS, {"x": "x"}),
+    Attack("a fragment that is given many names", "cpu", _SETS + _LOOPS.replace("{% endfor %}", "{% set f = fragment('x') %}{% endfor %}", 1), {"x": "a"}),
+    Attack("an include that looks for many names", "cpu", "{% for a in range(1000) %}{% for b in range(1000) %}{% include 'x' %}{% endfor %}{% endfor %}", {"x": "{% for a in [] %}" + _SETS.replace("set v", "set w") + "{% endfor %}"}),
+    Attack("blocks in blocks of parents", "cpu", _IN_BLOCKS["virtualService"], {name: text for name, text in _IN_BLOCKS.items() if name != "virtualService"}),
+    Attack("a scoped block", "cpu", _SETS + "{% for a in range(1000) %}{% for b in range(1000) %}{% block q scoped %}{% endblock %}{% endfor %}{% endfor %}"),
     Attack("a power of powers", "cpu", "{{ 9 ** 9 ** 9 }}"),
     Attack("a large product", "cpu", "{% set a = 9999999999 %}" + "{% set a = a * a %}" * 30 + "{{ a }}"),
     Attack("a number of many digits", "cpu", "{{ ('9' * 200000) | int }}"),

@@ -51,6 +51,7 @@ _WILD_METHODS: Final = ("format(1)", "join([1])", "pop()", "__class__", "append(
 _TESTS: Final = ("defined", "none", "string", "number", "mapping", "odd", "divisibleby(0)", "in [1, 2]")
 _OPERATORS: Final = ("+", "-", "*", "/", "//", "%", "~", "==", "!=", "<", ">", "in", "not in", "and", "or")
 _WILD: Final = 0.2
+_CROWDED: Final = 0.1
 _PRELUDE: Final = "{% set a = 1 %}{% set b = ServiceName %}{% set c = [1, 'a'] %}{% set x = {'a': 1} %}"
 _LINES: Final = (
     *(
@@ -82,6 +83,7 @@ class Grammar:
         self._random = random.Random(seed)
         self._wild = self._random.random() < _WILD
         self._includes: tuple[str, ...] = ()
+        self._crowd = random.Random(~seed)  # other numbers, so that the seeds of before are the templates of before
 
     def attack(self) -> Attack:
         """Return a template with includes; of tame ones, each names only those that are written before."""
@@ -90,7 +92,22 @@ class Grammar:
             includes[name] = self.body(2)
             self._includes = ("one", "two", "base", "none") if self._wild else (name, *self._includes)
         values = self.pick(("a", "x: y", "a\nb: c", '"', "\u2028"))
-        return Attack("fuzz", "cpu", self.start() + _PRELUDE + self.body(0), includes, values)
+        start, body = self.start(), self.body(0)
+        return Attack("fuzz", "cpu", start + self.crowd(includes) + _PRELUDE + body, includes, values)
+
+    def crowd(self, includes: dict[str, str]) -> str:
+        """Return, now and then, many names and includes in includes, deep or wide; these are added."""
+        if self._crowd.random() > _CROWDED:
+            return ""
+        deep, wide, sets = (self._crowd.choice(options) for options in ((1, 2, 5, 12), (1, 2, 3), (0, 20, 200)))
+        names = [f"t{number}" for number in range(deep)]
+        for name, inner in zip(names, [*names[1:], ""], strict=True):
+            call = self._crowd.choice(("{{% include '{}' %}}", "{{% set x = fragment('{}') %}}")).format(inner)
+            includes[name] = self._crowd.choice(("", "a: 1\n", "{{ b }}\n")) + (call if inner else "") * wide
+        calls = "{% include 't0' %}" * self._crowd.choice((1, 5))
+        loops = self._crowd.choice((0, 1, 2))
+        opened, closed = "{% for c in range(1000) %}" * loops, "{% endfor %}" * loops
+        return "".join(f"{{% set v{number} = 1 %}}" for number in range(sets)) + opened + calls + closed
 
     def start(self) -> str:
         """Return how it begins."""

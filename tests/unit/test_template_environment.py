@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from virtualservice_operator.templates.render import Renderer
-from virtualservice_operator.templates.values import Budget, Refused
+from virtualservice_operator.templates.values import FUEL, Budget, Refused
 
 VALUES: dict[str, Any] = {
     "ServiceName": "reviews",
@@ -287,6 +287,73 @@ def test_going_through_a_text_costs_fuel_in_proportion(renderer: Renderer, expre
     before = f"{{% set v = ServiceAnnotations.v %}}{{% set w = ServiceAnnotations.w %}}{{% for i in range(20) %}}{{% if ({expression}) %}}{{% endif %}}{{% endfor %}}"
     values = {"v": "a" * size, "w": "a" * 1000 + "b" + "a" * 1000}
     assert "more than 100000 steps" in message(renderer, before, ServiceAnnotations=values)
+
+
+SETS = "".join(f"{{% set v{number} = {number} %}}" for number in range(190))
+
+
+def steps(renderer: Renderer, text: str, includes: dict[str, str] | None = None) -> int:
+    """Return how many steps a template takes."""
+    answer(renderer, text, includes)
+    return FUEL - renderer._environment.rendering.budget.fuel
+
+
+@pytest.mark.parametrize(
+    ("again", "include", "least"),
+    [
+        ("{% include 'x' %}", "", 8 + 190 // 4),
+        ("{% set f = fragment('x') %}", "a", 2 * (8 + 190 // 4)),
+        ("{% for i in [1] %}{% block N scoped %}{% endblock %}{% endfor %}", "", 8 + 190 // 4),
+    ],
+    ids=["include", "fragment", "scoped block"],
+)
+def test_what_is_given_all_variables_costs_fuel_for_each(
+    renderer: Renderer, again: str, include: str, least: int
+) -> None:
+    """Jinja copies them; such an include took 14 times as long as a step should."""
+    once, twice = (SETS + "".join(again.replace("N", f"n{n}") for n in range(times)) for times in (1, 2))
+    assert steps(renderer, twice, {"x": include}) - steps(renderer, once, {"x": include}) >= least
+
+
+def test_an_include_costs_fuel_for_each_name_that_it_uses(renderer: Renderer) -> None:
+    """Jinja looks all of them up, those in loops that nothing goes through too."""
+    include = "{% for a in [] %}" + SETS + "{% endfor %}"
+    once, twice = (steps(renderer, "{% include 'x' %}" * times, {"x": include}) for times in (1, 2))
+    assert twice - once >= 8 + 190 // 4
+
+
+def test_what_is_printed_in_many_blocks_costs_fuel_for_each(renderer: Renderer) -> None:
+    def nested(count: int) -> str:
+        blocks = "".join(f"{{% block b{number} %}}" for number in range(count))
+        return blocks + "{% for i in range(100) %}x{% endfor %}" + "{% endblock %}" * count
+
+    assert steps(renderer, nested(35)) - steps(renderer, nested(2)) >= 2 * 100
+
+
+def test_includes_count_in_a_template_that_extends_another(renderer: Renderer) -> None:
+    """Jinja leaves out what such a template prints outside of blocks, but not what it includes."""
+    text = (
+        "{% extends 'y' %}{% for i in range(1000) %}{% for j in range(1000) %}{% include 'x' %}{% endfor %}{% endfor %}"
+    )
+    assert steps(renderer, text.replace("1000", "10"), {"x": "", "y": ""}) > 8 * 10 * 10
+    assert "more than 100000 steps" in message(renderer, text, {"x": "", "y": ""})
+
+
+@pytest.mark.parametrize(
+    ("expression", "least"),
+    [
+        ("[] | upper", 3),
+        ("1 is odd", 3),
+        ("[] | slice(900)", 900),
+        ("ServiceAnnotations.v | re_escape", 10_000 // 4),
+        ("re_escape(ServiceAnnotations.v)", 10_000 // 4),
+        ("ServiceAnnotations.v | tojson", 10_000 // 32),
+    ],
+)
+def test_calling_costs_fuel_even_where_nothing_is_given(renderer: Renderer, expression: str, least: int) -> None:
+    values = {"v": "-" * 10_000}
+    answer(renderer, f"{{% if ({expression}) or true %}}a{{% endif %}}", ServiceAnnotations=values)
+    assert FUEL - renderer._environment.rendering.budget.fuel >= least
 
 
 def test_a_mistake_in_an_include_names_the_include(renderer: Renderer) -> None:

@@ -133,6 +133,15 @@ def test_a_worker_that_cannot_be_locked_says_so_and_renders(said: list[str]) -> 
     worker.close()
 
 
+def test_includes_that_double_are_refused_by_their_steps_each_time(worker: Worker) -> None:
+    """The deadline for a job that is compiled first is longer: what the clock decided would change with the second job."""
+    texts = {f"i{n}": "" if n == 15 else f"{{% include 'i{n + 1}' %}}" * 2 for n in range(16)}
+    tree = {**job("", "tree"), "sources": {"virtualService": "{% include 'i0' %}", **texts}}
+    told = [item for _ in range(3) for item in worker.run([tree])]
+    assert ["100000 steps" in item.answer["message"] for item in told if item.answer] == [True] * 3
+    assert worker.kills == 0
+
+
 @pytest.mark.parametrize(
     ("do", "says"),
     [

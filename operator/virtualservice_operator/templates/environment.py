@@ -23,6 +23,15 @@ from virtualservice_operator.templates.rewrite import BLOCK_FILTERS
 from virtualservice_operator.templates.values import TEXT_LIMIT, TEXTS, Budget, Finished, Literal, Refused
 
 _NUMBERS: Final = (int, float)
+# What a context of its own costs, for an include or a fragment, beside a quarter of a step for each name in it.
+_CONTEXT_STEPS: Final = 8
+_NAME_SHIFT: Final = 2
+
+
+def context_cost(context: Context, names: int = 0) -> int:
+    """Return the steps that a copy of a context takes; `names`: how many variables of loops and blocks it has at most."""
+    count = len(context.vars) + len(context.parent) + len(context.blocks) + names
+    return _CONTEXT_STEPS + (count >> _NAME_SHIFT)
 
 
 class HardenedEnvironment(ImmutableSandboxedEnvironment):
@@ -57,8 +66,7 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
 
     def _tojson(self, value: Any) -> Finished:
         text = functions.to_json(value)
-        if not text.isascii():
-            functions.charge_haystack(self.rendering.budget, text)
+        functions.charge_json(self.rendering.budget, text)
         if type(value) is Literal:
             return Finished(text)
         found = self.rendering.marks.wrap_json(text)
@@ -125,10 +133,6 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
                 limits.spend(cost)
                 yield value
 
-        def charge(cost: int) -> Finished:
-            self._budget().spend(cost)
-            return Finished("")
-
         def settle(value: Any) -> Any:
             return self._budget().settle(value)
 
@@ -141,7 +145,6 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
 
         return {
             "!each": each,
-            "!charge": charge,
             "!settle": settle,
             "!weigh": weigh,
             "!weigh_haystack": weigh_haystack,
@@ -149,7 +152,27 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
             "!concat": lambda parts: _concat(self._budget(), parts),
             "!print": lambda value: _write(self.rendering, _text_of(self.rendering, value, type(value))),
             **{f"!{name}": _in_block(self.filters[name]) for name in BLOCK_FILTERS},
+            **self._charges(),
         }
+
+    def _charges(self) -> dict[str, Any]:
+        """Return what takes fuel for bodies, and keeps count of the includes and blocks around what goes on."""
+
+        def charge(cost: int) -> None:
+            self._budget().spend(cost)
+
+        def enter(cost: int) -> None:
+            self.rendering.depth += 1
+            self._budget().spend(cost)
+
+        @pass_context
+        def enter_context(context: Context, names: int) -> None:
+            enter(context_cost(context, names))
+
+        def leave(_: int) -> None:
+            self.rendering.depth -= 1
+
+        return {"!charge": charge, "!enter": enter, "!enter_context": enter_context, "!leave": leave}
 
     # ---- what can be called
 
@@ -166,6 +189,7 @@ class HardenedEnvironment(ImmutableSandboxedEnvironment):
         for item in (*arguments, *more.values()):
             budget.settle(item)
         if type(__obj) is Helper:
+            functions.charge_characters(budget, arguments[0] if arguments else None)
             result = __obj(__context, arguments, more)
             return budget.settle(result if __obj.reads else functions.authored(result, (*arguments, *more.values())))
         owner: Any = getattr(__obj, "__self__", None)
@@ -245,9 +269,8 @@ def _print(context: Context, value: Any) -> str:
     kind = type(value)
     if kind is tuple:
         text, line, name = value
-        rendering.budget.write(len(text))
         rendering.note(text, name, line)
-        return str(text)
+        return _write(rendering, text)
     text = _text_of(rendering, value, kind)
     if kind is not Finished:
         rendering.pass_over(text)
@@ -255,12 +278,13 @@ def _print(context: Context, value: Any) -> str:
 
 
 def _write(rendering: Rendering, text: str) -> str:
-    rendering.budget.write(len(text))
+    rendering.budget.write(len(text), rendering.depth)
     return text
 
 
 def _text_of(rendering: Rendering, value: Any, kind: type) -> str:
     if kind is str:
+        rendering.budget.spend(1)
         return rendering.marks.wrap(value)
     if kind is Finished:
         return str(value.marked)

@@ -57,6 +57,11 @@ SEARCHES: Final = frozenset(
 )
 _SEARCH_SHIFT: Final = 12
 _HAYSTACK_SHIFT: Final = 3
+_CHARACTER_SHIFT: Final = 2
+# JSON is looked through for its texts once more.
+_JSON_SHIFT: Final = 5
+# What calling a filter or a test costs, whatever it does.
+_CALL_STEPS: Final = 3
 _NUMBERS: Final = (int, float)
 _PRECISION_LIMIT: Final = 15
 _LONGEST_NUMBER: Final = 40
@@ -247,6 +252,7 @@ def _bounded(name: str, function: Callable[..., Any], budget: Callable[[], Budge
     def bounded(*arguments: Any, **more: Any) -> Any:
         given = (*arguments[extra:], *more.values())
         limits = budget()
+        limits.spend(_CALL_STEPS)
         for item in given:
             if not isinstance(item, Undefined):
                 limits.settle(item)
@@ -282,8 +288,29 @@ def charge_search(budget: Budget, _name: str, given: Sequence[Any], _more: Mappi
     budget.spend(sizes[0] * sum(sizes[1:]) >> _SEARCH_SHIFT if sizes else 0)
 
 
-def _charge_words(budget: Budget, _name: str, given: Sequence[Any], _more: Mapping[str, Any]) -> None:
-    charge_haystack(budget, given[0] if given else None)
+def _charge_characters(budget: Budget, _name: str, given: Sequence[Any], _more: Mapping[str, Any]) -> None:
+    charge_characters(budget, given[0] if given else None)
+
+
+def _charge_lists(budget: Budget, _name: str, given: Sequence[Any], more: Mapping[str, Any]) -> None:
+    """Take fuel for each list that a filter makes, empty ones too."""
+    _charge_parts(budget, _name, given, more)
+    count = more.get("slices", given[1] if len(given) > 1 else 0)
+    budget.spend(max(0, count) if type(count) is int else 0)
+
+
+def charge_json(budget: Budget, text: str) -> None:
+    """Take fuel for JSON, where values get their marks."""
+    if text.isascii():
+        budget.spend(len(text) >> _JSON_SHIFT)
+    else:
+        charge_haystack(budget, text)
+
+
+def charge_characters(budget: Budget, value: Any) -> None:
+    """Take fuel for a text whose characters are changed one by one."""
+    if isinstance(value, str):
+        budget.spend(len(value) >> _CHARACTER_SHIFT)
 
 
 def charge_haystack(budget: Budget, value: Any) -> None:
@@ -296,7 +323,8 @@ def charge_haystack(budget: Budget, value: Any) -> None:
 _CHARGES: Final[Mapping[str, Callable[[Budget, str, Sequence[Any], Mapping[str, Any]], None]]] = {
     **dict.fromkeys(_GO_THROUGH, _charge_parts),
     **dict.fromkeys(SEARCHES, charge_search),
-    "title": _charge_words,
+    **dict.fromkeys(("re_escape", "title"), _charge_characters),
+    "slice": _charge_lists,
 }
 
 
@@ -305,6 +333,7 @@ def _weighed(name: str, function: Callable[..., Any], budget: Callable[[], Budge
 
     def weighed(*arguments: Any, **more: Any) -> Any:
         limits = budget()
+        limits.spend(_CALL_STEPS)
         for item in (*arguments[extra:], *more.values()):
             if not isinstance(item, Undefined):
                 limits.settle(item)

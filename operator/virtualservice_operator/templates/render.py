@@ -16,7 +16,7 @@ from jinja2.exceptions import TemplateNotFound, TemplateRuntimeError
 from jinja2.runtime import Context
 
 from virtualservice_operator.templates import base, syntax
-from virtualservice_operator.templates.environment import HardenedEnvironment
+from virtualservice_operator.templates.environment import HardenedEnvironment, context_cost
 from virtualservice_operator.templates.guard import Loaded, Unacceptable
 from virtualservice_operator.templates.helpers import HELPERS, Arguments, Helper, Keywords
 from virtualservice_operator.templates.marks import refuse_marks
@@ -91,6 +91,7 @@ class Renderer:
         """Return an include as data: rendered with the variables of the moment, and parsed."""
         template = self.find(f"{digest}:{name}")
         outer = self._environment.rendering
+        outer.budget.spend(2 * context_cost(context, len(more)))
         inner = self._environment.rendering = Rendering()
         inner.budget, inner.marks = outer.budget, outer.marks
         try:

@@ -7,11 +7,16 @@ from virtualservice_operator.templates.values import Budget
 
 
 class Rendering:
-    """One rendering: what it has left, the values it printed, and which line of the template each line comes from."""
+    """
+    One rendering: what it has left, the values it printed, and which line of the template each line comes from.
+
+    `depth`: in how many includes and blocks it is at the moment; what is printed passes through each of them.
+    """
 
     def __init__(self) -> None:
         self.budget = Budget()
         self.marks = Marks()
+        self.depth = 0
         self._lines: list[int] = [0]
         self._origins: list[tuple[str, int]] = [("", 1)]
         self._written = 0

@@ -15,12 +15,15 @@ from jinja2.visitor import NodeTransformer
 BLOCK_FILTERS: Final = ("capitalize", "indent", "lower", "replace", "title", "trim", "upper")
 # Filters that put their arguments into what they return: there, what the author writes is his own too.
 _PUT_IN: Final = ("replace", "trim")
+# To look a name up, or to copy it, is a quarter of a step.
+_NAME_SHIFT: Final = 2
 
 
 def rewrite(tree: nodes.Template, name: str) -> nodes.Template:
     """Lead whatever costs anything through the environment."""
-    rewritten: nodes.Template = _Rewriter(name).visit(tree)
-    rewritten.body.insert(0, _charge(rewritten.body))
+    opening = _opening(tree)
+    rewritten: nodes.Template = _Rewriter(name, tree).visit(tree)
+    rewritten.body.insert(0, _call("!charge", _size(rewritten.body) + opening))
     return rewritten
 
 
@@ -42,11 +45,17 @@ def _listed(items: list[nodes.Expr], line: int) -> nodes.List:
     return made
 
 
-def _charge(body: Collection[nodes.Node]) -> nodes.Output:
-    """Return what takes fuel for a body once; it prints nothing."""
-    made = nodes.Output([_filtered(_const(_size(body), 1), "!charge")])
+def _call(name: str, number: int) -> nodes.ExprStmt:
+    """Return a statement that gives a number to a filter and prints nothing; it is not left out after `extends`."""
+    made = nodes.ExprStmt(_filtered(_const(number, 1), name))
     made.set_lineno(1)
     return made
+
+
+def _opening(node: nodes.Node) -> int:
+    """Return what a template or block costs before its first statement: names are looked up, blocks are entered in a table."""
+    names = {name.name for name in node.find_all(nodes.Name)}
+    return len(names) + sum(1 for _ in node.find_all(nodes.Block)) >> _NAME_SHIFT
 
 
 def _size(body: Collection[nodes.Node]) -> int:
@@ -63,8 +72,9 @@ def _size(body: Collection[nodes.Node]) -> int:
 class _Rewriter(NodeTransformer):
     """Marked names are those of filters that only this module can write."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, tree: nodes.Template) -> None:
         self._name = name
+        self._assigned = len({node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"})
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802 - jinja's names
         # A tuple is a piece of the template itself, with its line: no expression can be one.
@@ -83,10 +93,11 @@ class _Rewriter(NodeTransformer):
             node.iter = _filtered(node.iter, "!each", cost)
         return node
 
-    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802
+    def visit_Block(self, node: nodes.Block) -> nodes.Node | list[nodes.Node]:  # noqa: N802
+        opening = _opening(node)
         self.generic_visit(node)
-        node.body.insert(0, _charge(node.body))
-        return node
+        node.body = [_call("!enter", _size(node.body) + opening), *node.body, _call("!leave", 0)]
+        return self._with_context(node) if node.scoped else node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
@@ -145,8 +156,8 @@ class _Rewriter(NodeTransformer):
             keyword.value = visit(keyword.value)
         return node
 
-    def visit_Include(self, node: nodes.Include) -> nodes.Node:  # noqa: N802
-        return node  # its name stays a name
+    def visit_Include(self, node: nodes.Include) -> list[nodes.Node]:  # noqa: N802
+        return self._with_context(node)  # its name stays a name
 
     def visit_Extends(self, node: nodes.Extends) -> nodes.Node:  # noqa: N802
         return node
@@ -154,6 +165,10 @@ class _Rewriter(NodeTransformer):
     def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
         node.key, node.value = self._argument(node.key), self.visit(node.value)
         return node
+
+    def _with_context(self, node: nodes.Node) -> list[nodes.Node]:
+        """Return a statement for which Jinja copies all variables, those of loops too, and what takes fuel for it."""
+        return [_call("!enter_context", self._assigned), node, _call("!leave", 0)]
 
     def _argument(self, node: nodes.Expr) -> nodes.Expr:
         if isinstance(node, nodes.Const):

@@ -74,12 +74,12 @@ class Budget:
         if self.fuel < 0 or units < 0:
             raise Refused(f"the template takes more than {FUEL} steps; use fewer or shorter loops")
 
-    def write(self, size: int) -> None:
-        """Take room in the output."""
+    def write(self, size: int, depth: int) -> None:
+        """Take room in the output; through each include and block around it takes a sixteenth of a step."""
         self.output -= size
         if self.output < 0:
             raise Refused(f"the output is longer than {OUTPUT_LIMIT // 1024} KiB; write less")
-        self.spend(size >> 6)
+        self.spend((size >> 6) + (depth >> 4))
 
     def settle(self, value: Any) -> Any:
         """Return a value if it is plain data within the limits; it costs fuel by its size."""
@@ -113,6 +113,9 @@ class Budget:
             seen += 1
             if kind in TEXTS:
                 size += len(item)
+            elif kind is int:
+                if not -INTEGER_LIMIT < item < INTEGER_LIMIT:
+                    self.settle(item)
             elif kind is list:
                 self._check_count(seen + len(item))
                 waiting.extend(item)
