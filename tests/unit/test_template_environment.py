@@ -599,6 +599,41 @@ def test_marks_are_in_nobodys_way(renderer: Renderer, text: str, expected: Any) 
     assert value(renderer, text, includes) == expected
 
 
+@pytest.mark.parametrize("strange", ["true", "null", "123", "1.5", "-", "a-b", "a/b", ".inf", "0x1f", "word", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        """{% filter replace('"', '') %}a: V{% endfilter %}""",
+        """a: {% filter trim('"') %}V{% endfilter %}""",
+        """a: {% filter indent(2) | replace('"', '') %}V{% endfilter %}""",
+        """{% filter replace('-', '": "') %}a: V{% endfilter %}""",
+        """{% filter replace('/', ': ') | indent %}a: V{% endfilter %}""",
+        """{% set x %}a: V{% endset %}{% filter replace('"', '') %}{{ x }}{% endfilter %}""",
+        """{% set x = ServiceLabels.v | tojson %}{% filter replace('"', '') %}a: {{ x }}{% endfilter %}""",
+        """{% filter replace('"', '') %}{% include 'i' %}{% endfilter %}""",
+        """{% extends 'e' %}{% block b %}a: V{% endblock %}""",
+        """a: {% filter upper %}V{% endfilter %}""",
+    ],
+)
+def test_json_that_is_edited_afterwards_is_that_text_or_is_refused(renderer: Renderer, text: str, strange: str) -> None:
+    """Between its quotes it needs no mark; without them `true` is no text any more."""
+    includes = {
+        "i": "a: {{ ServiceLabels.v | tojson }}",
+        "e": """{% filter replace('"', '') %}{% block b %}{% endblock %}{% endfilter %}""",
+    }
+    found = answer(
+        renderer, text.replace("V", "{{ ServiceLabels.v | tojson }}"), includes, ServiceLabels={"v": strange}
+    )
+    if found["ok"]:
+        assert found["value"] == {"a": strange}
+
+
+def test_json_in_a_body_that_is_moved_needs_no_marks(renderer: Renderer) -> None:
+    """So is what `base` prints."""
+    value(renderer, "a:\n{% filter indent(2, true) %}\nb: {{ ServiceName | tojson }}\n{% endfilter %}")
+    assert renderer._environment.rendering.marks._values == []
+
+
 def test_a_name_that_looks_like_a_number_stays_text(renderer: Renderer) -> None:
     assert value(renderer, "a: {{ ServiceName }}\nb: {{ 5 }}", ServiceName="0777") == {"a": "0777", "b": 5}
 

@@ -51,11 +51,16 @@ def finish(marked: str) -> Finished:
 
 
 class Marks:
-    """The values of one rendering, by number."""
+    """
+    The values of one rendering, by number.
 
-    __slots__ = ("_seen", "_values")
+    `is_strict`: mark calm texts of JSON too, because what is printed may be edited before it is parsed.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_is_strict", "_seen", "_values")
+
+    def __init__(self, *, is_strict: bool = False) -> None:
+        self._is_strict = is_strict
         self._values: list[str] = []
         self._seen: list[int] = []
 
@@ -67,7 +72,7 @@ class Marks:
 
     def wrap_json(self, text: str) -> Finished:
         """Return JSON with its texts marked, between their quotes."""
-        if _CALM_JSON.fullmatch(text):
+        if not self._is_strict and _CALM_JSON.fullmatch(text):
             return Finished(text)
         return Finished(text, _JSON_TEXT.sub(self._wrap_text, text))
 
@@ -84,7 +89,7 @@ class Marks:
 
     def _wrap_text(self, found: re.Match[str]) -> str:
         text = found[1]
-        if _CALM.fullmatch(text):
+        if not self._is_strict and _CALM.fullmatch(text):
             return found[0]
         self._values.append(json.loads(found[0]) if "\\" in text else text)
         return f'"{_START}{len(self._values) - 1}{_TEXT}{text}{_END}"'

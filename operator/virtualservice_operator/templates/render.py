@@ -7,6 +7,7 @@ It runs in the worker. It keeps what it compiled, so that a policy costs its com
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
@@ -19,9 +20,9 @@ from virtualservice_operator.templates import base, syntax
 from virtualservice_operator.templates.environment import HardenedEnvironment, context_cost
 from virtualservice_operator.templates.guard import Loaded, Unacceptable
 from virtualservice_operator.templates.helpers import HELPERS, Arguments, Helper, Keywords
-from virtualservice_operator.templates.marks import refuse_marks
+from virtualservice_operator.templates.marks import Marks, refuse_marks
 from virtualservice_operator.templates.rendering import Rendering
-from virtualservice_operator.templates.rewrite import rewrite
+from virtualservice_operator.templates.rewrite import edits_output, rewrite
 from virtualservice_operator.templates.syntax import Forbidden
 from virtualservice_operator.templates.values import MESSAGE_LIMIT, Refused, printable
 
@@ -31,14 +32,22 @@ _KEPT: Final = 128
 _STEPS_PER_EVENT: Final = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The templates of a policy by name; `edits_output`: one of them changes what was printed before it is parsed."""
+
+    templates: Mapping[str, Template]
+    edits_output: bool
+
+
 class Renderer:
     """Renders jobs; a job names a set of texts by its digest, and the text in it where it begins."""
 
     def __init__(self) -> None:
-        self._compiled: OrderedDict[str, dict[str, Template]] = OrderedDict()
+        self._compiled: OrderedDict[str, Compiled] = OrderedDict()
         self._refused: OrderedDict[str, Answer] = OrderedDict()
         self._environment = HardenedEnvironment(_Loader(self))
-        self._base = self._compile({syntax.BASE: base.TEXT}, "")[syntax.BASE]
+        self._base = self._compile({syntax.BASE: base.TEXT}, "").templates[syntax.BASE]
 
     def load(self, digest: str, sources: Mapping[str, str]) -> Answer:
         """Check and compile the texts of a policy; what came of it is kept under their digest."""
@@ -62,11 +71,12 @@ class Renderer:
         digest, _, short = name.rpartition(":")
         if short == syntax.BASE:
             return self._base
-        return self._compiled[digest][short]
+        return self._compiled[digest].templates[short]
 
     def render(self, digest: str, entry: str, variables: Mapping[str, Any]) -> Answer:
         """Return the data that a template comes to with some variables, with the line of each field."""
-        rendering = self._environment.rendering = Rendering()
+        marks = Marks(is_strict=self._compiled[digest].edits_output)
+        rendering = self._environment.rendering = Rendering(marks=marks)
         try:
             found = self._load_yaml(self._text(self.find(f"{digest}:{entry}"), variables, digest), rendering)
         except Unacceptable as error:
@@ -92,8 +102,7 @@ class Renderer:
         template = self.find(f"{digest}:{name}")
         outer = self._environment.rendering
         outer.budget.spend(2 * context_cost(context, len(more)))
-        inner = self._environment.rendering = Rendering()
-        inner.budget, inner.marks = outer.budget, outer.marks
+        inner = self._environment.rendering = Rendering(outer.budget, outer.marks)
         try:
             made = template.new_context({**context.get_all(), **more})
             text = "".join(template.root_render_func(made))
@@ -109,7 +118,7 @@ class Renderer:
     def _load_yaml(self, text: str, rendering: Rendering) -> Loaded:
         return rendering.marks.load(text)
 
-    def _compile(self, sources: Mapping[str, str], digest: str) -> dict[str, Template]:
+    def _compile(self, sources: Mapping[str, str], digest: str) -> Compiled:
         syntax.check_size(sources)
         counter = syntax.Counter()
         parsed = [syntax.walk(name, self._parse(name, source, counter), counter) for name, source in sources.items()]
@@ -118,7 +127,8 @@ class Renderer:
         for item in parsed:
             syntax.check(item, known, assigned)
         syntax.refuse_cycles({item.name: item.references for item in parsed})
-        return {item.name: self._build(item.name, item.tree, digest) for item in parsed}
+        edits = any(edits_output(item.tree) for item in parsed)
+        return Compiled({item.name: self._build(item.name, item.tree, digest) for item in parsed}, edits)
 
     def _parse(self, name: str, source: str, counter: syntax.Counter) -> nodes.Template:
         try:

@@ -13,9 +13,9 @@ class Rendering:
     `depth`: in how many includes and blocks it is at the moment; what is printed passes through each of them.
     """
 
-    def __init__(self) -> None:
-        self.budget = Budget()
-        self.marks = Marks()
+    def __init__(self, budget: Budget | None = None, marks: Marks | None = None) -> None:
+        self.budget = budget or Budget()
+        self.marks = marks or Marks()
         self.depth = 0
         self._lines: list[int] = [0]
         self._origins: list[tuple[str, int]] = [("", 1)]

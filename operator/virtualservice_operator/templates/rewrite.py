@@ -13,6 +13,8 @@ from jinja2.visitor import NodeTransformer
 
 # What `filter` … `endfilter` can do to YAML that stays YAML; any other filter takes its body as text.
 BLOCK_FILTERS: Final = ("capitalize", "indent", "lower", "replace", "title", "trim", "upper")
+# The one of these that leaves each text between its quotes as it is.
+_HARMLESS: Final = "indent"
 # Filters that put their arguments into what they return: there, what the author writes is his own too.
 _PUT_IN: Final = ("replace", "trim")
 # To look a name up, or to copy it, is a quarter of a step.
@@ -25,6 +27,19 @@ def rewrite(tree: nodes.Template, name: str) -> nodes.Template:
     rewritten: nodes.Template = _Rewriter(name, tree).visit(tree)
     rewritten.body.insert(0, _call("!charge", _size(rewritten.body) + opening))
     return rewritten
+
+
+def edits_output(tree: nodes.Template) -> bool:
+    """Tell whether what is printed can be changed afterwards, by `filter` … `endfilter`; of a tree that is as it was parsed."""
+    return any(_changes(block.filter) for block in tree.find_all(nodes.FilterBlock))
+
+
+def _changes(link: nodes.Expr | None) -> bool:
+    while isinstance(link, nodes.Filter):
+        if link.name in BLOCK_FILTERS and link.name != _HARMLESS:
+            return True
+        link = link.node
+    return False
 
 
 def _filtered(node: nodes.Expr, name: str, *arguments: object) -> nodes.Filter:
