@@ -162,6 +162,7 @@ def test_equal_inputs_give_equal_results(renderer: Renderer) -> None:
         ("{{ fragment('none') | tojson }}", "fragment: there is no include 'none'; there are: base"),
         ("{{ fragment(ServiceName) | tojson }}", "fragment needs a name in quotes"),
         ("{% include ServiceName %}", "include needs a name in quotes"),
+        ("{{ fragment('base', 5) }}", "fragment takes one name; give variables by theirs"),
         ("{% extends 'none' %}", "extends: there is no include 'none'"),
         ("{% include 'x' ignore missing %}", "ignore missing is not available"),
         ("{% import 'x' as y %}", "import is not available"),
@@ -260,7 +261,7 @@ def test_filters_of_ours_do_what_those_of_jinja_do(renderer: Renderer, expressio
         ("[1] | sort(attribute='a,b,c,d,e,f,g,h,i')", "sort takes a path of at most 8 fields"),
         ("[1] | sort(false, false, 'a.b.c.d.e.f.g.h.i')", "sort takes a path of at most 8 fields"),
         ("[1] | selectattr('a.b.c.d.e.f.g.h.i') | list", "selectattr takes a path of at most 8 fields"),
-        ("range(1000) | join('" + "x" * 300 + "')", "join would make a text longer than 256 KiB"),
+        ("range(1000) | join('" + "x" * 300 + "')", "join would make a text longer than 262144 characters"),
     ],
 )
 def test_what_a_filter_would_cost_is_bounded(renderer: Renderer, expression: str, says: str) -> None:
@@ -360,6 +361,30 @@ def test_a_mistake_in_an_include_names_the_include(renderer: Renderer) -> None:
     assert message(renderer, "a: 1\n{% include 'x' %}", {"x": "\n\n{{ ServiceLabels.y }}"}).startswith("x:3: ")
     assert message(renderer, "{{ fragment('x') | tojson }}", {"x": "a: 1\na: 2"}).startswith("x:2: the key 'a'")
     assert message(renderer, "a: 1", {"x": "{% if %}"}).startswith("x:1: ")
+
+
+def test_a_field_of_a_fragment_names_the_include_too(renderer: Renderer) -> None:
+    text = "a: 1\nb: {{ fragment('x') | tojson }}\n{% include 'y' %}\nd: 1"
+    found = answer(renderer, text, {"x": "e: 5", "y": "c: {{ fragment('x').e }}\n"})
+    assert found["lines"] == {
+        "a": ["virtualService", 1],
+        "b": ["virtualService (fragment x)", 2],
+        "b.e": ["virtualService (fragment x)", 2],
+        "c": ["y (fragment x)", 1],
+        "d": ["virtualService", 4],
+    }
+
+
+def test_a_field_has_its_template_even_where_the_output_begins_with_an_expression(renderer: Renderer) -> None:
+    assert answer(renderer, "{{ 'a: 1' }}")["lines"] == {"a": ["virtualService", 1]}
+
+
+def test_texts_that_were_refused_are_forgotten_in_the_order_of_their_use(renderer: Renderer) -> None:
+    """The operator remembers the last hundred that it sent, and does not send them again."""
+    renderer.load("often", {"virtualService": "{{ nobody }}"})
+    for number in range(300):
+        renderer.load(f"once-{number}", {"virtualService": "{{ nobody }}"})
+        assert renderer.known("often") is not None
 
 
 def test_templates_that_lead_back_to_themselves_are_refused(renderer: Renderer) -> None:

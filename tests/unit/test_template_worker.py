@@ -80,6 +80,13 @@ def test_more_sets_of_texts_than_it_keeps_are_sent_again(worker: Worker) -> None
         assert answers(worker.run(jobs)) == [{"a": number} for number in range(300)]
 
 
+def test_a_refused_text_that_is_used_again_and_again_is_sent_once(worker: Worker) -> None:
+    often = job("{{ nobody }}", "often")
+    told = [worker.run([often, job("{{ nobody }}", str(number))])[0] for number in range(200)]
+    assert all("'nobody' is not a variable" in item.answer["message"] for item in told)
+    assert sum(item.compiled for item in told) == 1
+
+
 def test_jobs_that_are_too_much_for_one_message_go_in_several(worker: Worker) -> None:
     large = {
         **job("a: {{ ServiceName }}"),

@@ -315,7 +315,7 @@ def _concat(budget: Budget, parts: list[Any]) -> Any:
             raise Refused(f"{_describe(part)} cannot be joined to text; use tojson")
         budget.spend(1 + (len(texts[-1]) >> 6))
     if sum(map(len, texts)) > TEXT_LIMIT:
-        raise Refused(f"a text is longer than {TEXT_LIMIT // 1024} KiB")
+        raise Refused(f"a text is longer than {TEXT_LIMIT} characters")
     return functions.authored("".join(texts), parts)
 
 

@@ -150,7 +150,7 @@ def replace(text: str, old: str, new: str) -> str:
 def _refuse_long(size: int, name: str) -> None:
     """Refuse a text before it is made."""
     if size > TEXT_LIMIT:
-        raise Refused(f"{name} would make a text longer than {TEXT_LIMIT // 1024} KiB")
+        raise Refused(f"{name} would make a text longer than {TEXT_LIMIT} characters")
 
 
 def to_rounded(value: float, precision: int = 0, method: str = "common") -> float:

@@ -5,7 +5,7 @@ It runs in the worker. It keeps what it compiled, so that a policy costs its com
 """
 
 import warnings
-from collections import OrderedDict
+from collections import ChainMap, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,10 +34,16 @@ _STEPS_PER_EVENT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The templates of a policy by name; `edits_output`: one of them changes what was printed before it is parsed."""
+    """
+    The templates of a policy, by name.
+
+    `edits_output`: one of them changes what was printed before it is parsed. `fragments`: the include that is read as data
+    on a line, by template and line.
+    """
 
     templates: Mapping[str, Template]
     edits_output: bool
+    fragments: Mapping[tuple[str, int], str]
 
 
 class Renderer:
@@ -64,6 +70,8 @@ class Renderer:
         if digest in self._compiled:
             self._compiled.move_to_end(digest)
             return {"ok": True}
+        if digest in self._refused:
+            self._refused.move_to_end(digest)
         return self._refused.get(digest)
 
     def find(self, name: str) -> Template:
@@ -75,8 +83,8 @@ class Renderer:
 
     def render(self, digest: str, entry: str, variables: Mapping[str, Any]) -> Answer:
         """Return the data that a template comes to with some variables, with the line of each field."""
-        marks = Marks(is_strict=self._compiled[digest].edits_output)
-        rendering = self._environment.rendering = Rendering(marks=marks)
+        compiled = self._compiled[digest]
+        rendering = self._environment.rendering = Rendering(marks=Marks(is_strict=compiled.edits_output))
         try:
             found = self._load_yaml(self._text(self.find(f"{digest}:{entry}"), variables, digest), rendering)
         except Unacceptable as error:
@@ -87,7 +95,7 @@ class Renderer:
         except _EXPECTED as error:
             name, line = _place(error.__traceback__)
             return refusal(_short(name) or entry, line, _say(error))
-        lines = {path: list(_placed(rendering, line)) for path, line in found.lines.items()}
+        lines = {path: _placed(rendering, line, entry, compiled.fragments) for path, line in found.lines.items()}
         return {"ok": True, "value": found.data, "lines": lines}
 
     def _text(self, template: Template, variables: Mapping[str, Any], digest: str) -> str:
@@ -128,7 +136,8 @@ class Renderer:
             syntax.check(item, known, assigned)
         syntax.refuse_cycles({item.name: item.references for item in parsed})
         edits = any(edits_output(item.tree) for item in parsed)
-        return Compiled({item.name: self._build(item.name, item.tree, digest) for item in parsed}, edits)
+        fragments = dict(ChainMap(*map(syntax.fragments, parsed)))
+        return Compiled({item.name: self._build(item.name, item.tree, digest) for item in parsed}, edits, fragments)
 
     def _parse(self, name: str, source: str, counter: syntax.Counter) -> nodes.Template:
         try:
@@ -206,9 +215,12 @@ def _place(trace: TracebackType | None) -> tuple[str, int]:
     return name, line
 
 
-def _placed(rendering: Rendering, line: int) -> tuple[str, int]:
+def _placed(rendering: Rendering, line: int, entry: str, fragments: Mapping[tuple[str, int], str]) -> list[Any]:
+    """Return the template and line of a line of the output, with the include whose data is printed there."""
     name, found = rendering.origin(line)
-    return _short(name), found
+    template = _short(name) or entry
+    fragment = fragments.get((template, found))
+    return [template if fragment is None else f"{template} (fragment {fragment})", found]
 
 
 def _short(name: str) -> str:

@@ -277,11 +277,15 @@ def _say(place: str, path: str, text: str) -> str:
     return f"{printable(place)}: {printable(path)}: {printable(text, MESSAGE_LIMIT)}"
 
 
+# A template, and the include that it reads as data: two names of 63 characters, and words.
+_LONGEST_PLACE: Final = 160
+
+
 def _lines(lines: Any) -> dict[str, tuple[str, int]]:
     if not isinstance(lines, dict):
         return {}
     return {
-        str(path): (str(place[0])[:63], place[1])
+        str(path): (str(place[0])[:_LONGEST_PLACE], place[1])
         for path, place in lines.items()
         if isinstance(place, list) and len(place) == 2 and isinstance(place[1], int)  # noqa: PLR2004 - template, line
     }

@@ -6,7 +6,7 @@ Size and number are bounded first, over all texts of a policy together; so the r
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from jinja2 import Environment, nodes
 
@@ -28,6 +28,7 @@ VARIABLES: Final = frozenset(
 )
 FUNCTIONS: Final = frozenset({"fragment", "fqdn", "re_escape", "range", "super"})
 _LOOP: Final = "loop"
+_FRAGMENT: Final = "fragment"
 
 _ALLOWED: Final = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Extends, nodes.Block, nodes.Include),
@@ -147,10 +148,20 @@ def _references(found: Sequence[tuple[nodes.Node, int]]) -> Iterator[tuple[str, 
         target: nodes.Node | None = None
         if isinstance(node, nodes.Extends | nodes.Include):
             target = node.template
-        elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == "fragment":
+        elif _is_fragment(node):
             target = node.args[0] if node.args else None
         if isinstance(target, nodes.Const) and isinstance(target.value, str):
             yield target.value, line
+
+
+def _is_fragment(node: nodes.Node) -> TypeGuard[nodes.Call]:
+    return isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == _FRAGMENT
+
+
+def fragments(parsed: Parsed) -> dict[tuple[str, int], str]:
+    """Return the include that is read as data on a line, by template and line; the first of several."""
+    found = [node for node, _ in parsed.all_nodes if _is_fragment(node)]
+    return {(parsed.name, node.lineno): node.args[0].value for node in reversed(found)}  # type: ignore[attr-defined]
 
 
 def check(parsed: Parsed, known: Collection[str], assigned: Collection[str]) -> None:
@@ -234,9 +245,13 @@ class _Checker:
         if not isinstance(target, nodes.Name) or target.name not in FUNCTIONS:
             called = getattr(target, "name", "this")
             self._refuse(line, f"{called} cannot be called; the functions are {', '.join(sorted(FUNCTIONS))}")
-        elif target.name == "fragment":
+        elif target.name == _FRAGMENT:
             first = node.args[0] if node.args else None
-            self._check_target(first, line, "fragment")
+            self._check_target(first, line, _FRAGMENT)
+            if len(node.args) > 1:
+                self._refuse(
+                    line, 'fragment takes one name; give variables by theirs: fragment("…", DeveloperName=d.name)'
+                )
 
     def _check_reference(self, node: nodes.Extends | nodes.Include, line: int) -> None:
         word = "extends" if isinstance(node, nodes.Extends) else "include"

@@ -60,7 +60,7 @@ def _escape(char: str) -> str:
 
 
 class Budget:
-    """What one rendering may use up: fuel, and bytes of output."""
+    """What one rendering may use up: fuel, and characters of output."""
 
     __slots__ = ("fuel", "output")
 
@@ -78,7 +78,7 @@ class Budget:
         """Take room in the output; through each include and block around it takes a sixteenth of a step."""
         self.output -= size
         if self.output < 0:
-            raise Refused(f"the output is longer than {OUTPUT_LIMIT // 1024} KiB; write less")
+            raise Refused(f"the output is longer than {OUTPUT_LIMIT} characters; write less")
         self.spend((size >> 6) + (depth >> 4))
 
     def settle(self, value: Any) -> Any:
@@ -101,7 +101,7 @@ class Budget:
     def _spend_text(self, value: str) -> None:
         size = len(value)
         if size > TEXT_LIMIT:
-            raise Refused(f"a text is longer than {TEXT_LIMIT // 1024} KiB")
+            raise Refused(f"a text is longer than {TEXT_LIMIT} characters")
         self.spend(1 + (size >> 6))
 
     def _walk(self, value: Any) -> None:
@@ -126,7 +126,7 @@ class Budget:
             elif kind not in _SCALARS:
                 self.settle(item)
         if size > 2 * TEXT_LIMIT:
-            raise Refused(f"a list or mapping holds more than {2 * TEXT_LIMIT // 1024} KiB of text")
+            raise Refused(f"a list or mapping holds more than {2 * TEXT_LIMIT} characters")
         self.spend((seen >> 1) + (size >> 6))
 
     def _check_count(self, seen: int) -> None:
