@@ -92,6 +92,12 @@ def say(data: bytes) -> None:
     wait()
 
 
+def answer(value: bytes) -> None:
+    """Say what JSON that this process would not write."""
+    body = b'{"ok":true,"lines":{},"value":' + value + b"}"
+    say(len(body).to_bytes(4, "big") + body)
+
+
 TROUBLE: Mapping[str, Callable[[], Any]] = {
     "nothing": lambda: None,
     "loop": loop,
@@ -101,6 +107,9 @@ TROUBLE: Mapping[str, Callable[[], Any]] = {
     "say nonsense": lambda: say(len(b"nonsense").to_bytes(4, "big") + b"nonsense"),
     "say too much": lambda: say((1 << 31).to_bytes(4, "big")),
     "say deep JSON": lambda: say((200_000).to_bytes(4, "big") + b"[" * 200_000),
+    "say deep lists": lambda: answer(b"[" * 600 + b"]" * 600),
+    "say NaN": lambda: answer(b"NaN"),
+    "say a large number": lambda: answer(b"[-1e999]"),
     "segfault": lambda: ctypes.string_at(0),
     "wait": wait,
 }

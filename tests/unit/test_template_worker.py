@@ -159,6 +159,9 @@ def test_includes_that_double_are_refused_by_their_steps_each_time(worker: Worke
         ("say nonsense", "no JSON"),
         ("say too much", "its answer has"),
         ("say deep JSON", "no JSON"),
+        ("say deep lists", "nested more than 52 deep"),
+        ("say NaN", "its answer holds NaN"),
+        ("say a large number", "its answer holds -1e999"),
         ("segfault", "it has ended"),
     ],
 )
@@ -167,6 +170,13 @@ def test_trouble_costs_its_job_and_the_others_are_done(odd_worker: Worker, said:
     assert answers(told) == [{"a": 1}, Ended.KILLED, {"a": 2}, {"a": 3}]
     assert (odd_worker.starts, odd_worker.kills) == (2, 1)
     assert says in said[-1]
+
+
+def test_an_answer_is_as_deep_as_yaml_may_be(worker: Worker) -> None:
+    deep: Any = "[" * 50 + "]" * 50
+    assert answers(worker.run([job(f"{deep}")])) == [json.loads(deep)]
+    wide = ", ".join(["{b: [1.5]}"] * 100)
+    assert answers(worker.run([job(f"a: [{wide}]")])) == [{"a": [{"b": [1.5]}] * 100}]
 
 
 def test_a_loop_is_ended_by_its_own_time_not_by_that_of_the_machine(odd_worker: Worker) -> None:

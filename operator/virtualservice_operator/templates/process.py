@@ -14,12 +14,12 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from virtualservice_operator.templates import wire
+from virtualservice_operator.templates import guard, wire
 
 DEADLINE: Final = 0.25
 # For a job that brings texts which are not compiled yet; what they may cost is bounded by their size (syntax.py).
@@ -34,6 +34,8 @@ _LONGEST_BACKOFF: Final = 5.0
 _REMEMBERED: Final = 100
 # Characters, of which JSON makes at most 12 bytes each: several jobs stay below what the worker takes as one message.
 _BATCH_SIZE: Final = 512 * 1024
+# What the guard lets pass, and the answer around it.
+_ANSWER_DEPTH: Final = guard.DEPTH_LIMIT + 2
 _TOO_MUCH: Final = {
     "ok": False,
     "message": f"its variables come to more than {wire.MESSAGE_LIMIT >> 20} MiB; mention fewer of them",
@@ -262,10 +264,7 @@ class _Child:
             if not part:
                 raise wire.Broken("it has ended")
             self._pending += part
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            raise wire.Broken("its answer is no JSON") from None
+        return _read(body)
 
     def _take(self) -> bytes | None:
         """Return the body of a message that is there whole."""
@@ -290,6 +289,40 @@ class _Child:
                 raise wire.Broken(f"it took more than {cpu_words if cpu_left <= 0 else f'{LONGEST_WAIT:.0f} s'}")
             if _poll(self._output, select.POLLIN, left):
                 return
+
+
+def _finite(text: str) -> float:
+    """Return a number. Errors: `Broken` where JSON has none such: NaN, Infinity, 1e999."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise wire.Broken(f"its answer holds {text[:20]}")
+    return number
+
+
+_decode: Final = json.JSONDecoder(parse_constant=_finite, parse_float=_finite).decode
+
+
+def _read(body: bytes) -> Any:
+    """Return an answer; one that a worker gives which keeps its limits. Errors: `Broken`."""
+    try:
+        answer = _decode(body.decode())
+    except (ValueError, RecursionError):
+        raise wire.Broken("its answer is no JSON") from None
+    if body.count(b"[") + body.count(b"{") > _ANSWER_DEPTH and _is_deep(answer):
+        raise wire.Broken(f"its answer is nested more than {_ANSWER_DEPTH} deep")
+    return answer
+
+
+def _is_deep(answer: Any) -> bool:
+    """Tell whether data is nested too deep, level by level: whoever goes through it later may do so by recursion."""
+    level = [answer]
+    for _ in range(_ANSWER_DEPTH + 1):
+        level = [part for item in level if isinstance(item, (dict, list)) for part in _parts(item)]
+    return bool(level)
+
+
+def _parts(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item
 
 
 def _batch(jobs: Sequence[Job]) -> Sequence[Job]:
