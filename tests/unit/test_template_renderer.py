@@ -5,6 +5,7 @@ import time
 import tracemalloc
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -346,17 +347,32 @@ def test_a_regular_expression_that_costs_too_much_is_refused(regex: str, says: s
 
 def test_regular_expressions_are_few_and_each_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
-    monkeypatch.setattr("re2.compile", lambda value, _: compiled.append(value))
+
+    def note(value: str, _: Any) -> Mock:
+        compiled.append(value)
+        return Mock(programsize=1)
+
+    monkeypatch.setattr("re2.compile", note)
     assert with_regexes(*["same"] * 2000) == []
     assert compiled == ["same"]
     assert "comes after 1024 different" in with_regexes(*[f"r{number}" for number in range(1025)])[0][1]
 
 
-def test_regular_expressions_that_are_slow_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge, "_REGEX_SECONDS", 0.0)
-    ((path, text),) = with_regexes("a", "b")
-    assert path == "spec.http[0].match[1].uri.regex"
-    assert "comes after regular expressions that take too long to compile" in text
+def test_regular_expressions_that_are_large_together_are_refused_however_fast_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of these is a program of about 9,000 instructions."""
+    clock = iter(range(0, 10**6, 1000))
+    monkeypatch.setattr("time.thread_time", lambda: next(clock))
+    large = [f"a{number}.{{1,1000}}" for number in range(30)]
+    assert with_regexes(*large[:20]) == []
+    (path, text), *_ = with_regexes(*large)
+    assert path == "spec.http[0].match[23].uri.regex"
+    assert "comes after regular expressions of 200000 instructions of RE2" in text
+
+
+def test_a_thousand_honest_regular_expressions_are_taken() -> None:
+    assert with_regexes(*[rf"/api/v{number}/users/[0-9]+/(orders|items)(/.*)?" for number in range(1000)]) == []
 
 
 def test_what_judging_costs_counts_as_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,6 +468,24 @@ def test_a_field_that_the_installed_istio_does_not_know_is_refused() -> None:
     assert results[unknown] == Failed(
         "template virtualService, line 6: spec.http[0].rewrite: there is no such field; there are name, route, timeout"
     )
+
+
+def test_what_was_judged_by_a_schema_that_is_replaced_meanwhile_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema is changed by the event loop, while a thread judges."""
+    renderer = Renderer(Scripted(GOOD, GOOD))
+    renderer.use_schema({})
+    judged = judge.problems
+
+    def replaced_meanwhile(*arguments: Any) -> list[tuple[str, str]]:
+        found = judged(*arguments)
+        if arguments[-1] == "spec":
+            renderer.use_schema(schema.strict({"type": "object", "properties": {"hosts": {"type": "array"}}}))
+        return found
+
+    monkeypatch.setattr(judge, "problems", replaced_meanwhile)
+    assert isinstance(renderer.render([render()])[render()], Rendered)
+    monkeypatch.setattr(judge, "problems", judged)
+    assert isinstance(renderer.render([render()])[render()], Failed)
 
 
 def test_a_strict_schema_is_closed_where_fields_are_listed() -> None:

@@ -49,7 +49,13 @@ class Cache(Mapping[Render, Result]):
         self._limit = limit
         self._kept: OrderedDict[Place, bytes] = OrderedDict()
         self._size = 0
+        self._era = 0
         self._lock = threading.Lock()
+
+    @property
+    def era(self) -> int:
+        """Return how often everything was forgotten."""
+        return self._era
 
     def __getitem__(self, render: Render) -> Result:
         place = _place(render)
@@ -64,10 +70,12 @@ class Cache(Mapping[Render, Result]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def put(self, render: Render, result: Result) -> None:
-        """Keep a result."""
+    def put(self, render: Render, result: Result, era: int | None = None) -> None:
+        """Keep a result; unless everything was forgotten since an era, when it was begun."""
         place, data = _place(render), _encode(result)
         with self._lock:
+            if era is not None and era != self._era:
+                return
             before = self._kept.pop(place, None)
             self._size += len(data) - len(before) if before is not None else len(data) + _KEY_BYTES
             self._kept[place] = data
@@ -80,6 +88,7 @@ class Cache(Mapping[Render, Result]):
         with self._lock:
             self._kept.clear()
             self._size = 0
+            self._era += 1
 
 
 class Shared:
@@ -195,9 +204,10 @@ class Renderer:
             if self.is_quarantined(render):
                 return Failed(quarantine_message(), killed=True)
             return Failed(f"template {render.entry or ''}: {_KILLED}".replace("  ", " "), killed=True)
+        era = self.cache.era  # before the schema is looked at, which another thread may change meanwhile
         result = self._judge(render, told.answer)
         self._observe("rendered" if isinstance(result, Rendered) else "refused", told.seconds)
-        self.cache.put(render, result)
+        self.cache.put(render, result, era)
         return result
 
     def _judge(self, render: Render, answer: Mapping[str, Any]) -> Result:
