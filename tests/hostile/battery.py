@@ -185,6 +185,8 @@ ATTACKS: Final = (
     Attack("equal keys", "yaml", _spec("  - match: [{port: 80}]\n    directResponse: {status: 200}", more="  hosts: [evil.example.com]\n")),
     Attack("a second document", "yaml", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}") + "---\nkind: Secret\n"),
     Attack("many keys", "yaml", "{% for a in range(1000) %}{% for b in range(30) %}k{{ a }}x{{ b }}: 1\n{% endfor %}{% endfor %}"),
+    Attack("a wide list", "yaml", "[" + "1," * 15_000 + "]"),
+    Attack("lists in a wide list", "yaml", "{% for a in range(1000) %}{% for b in range(30) %}- []\n{% endfor %}{% endfor %}"),
     Attack("a key from an annotation", "yaml", _spec("  - {match: [{port: 80}], directResponse: {status: 200}}", top="metadata:\n  annotations:\n    note: {{ ServiceAnnotations.note }}\n"), annotation="x\n  name: evil"),
     Attack("a rule from an annotation", "yaml", _spec("  - name: {{ ServiceAnnotations.note }}\n    match: [{port: 80}]\n    directResponse: {status: 200}"), annotation="x\n  - directResponse: {status: 200}\n    name: y"),
     Attack("a quote from an annotation", "yaml", _spec('  - {name: "{{ ServiceAnnotations.note }}", match: [{port: 80}], directResponse: {status: 200}}'), annotation='x", timeout: "1h'),

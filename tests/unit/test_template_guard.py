@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+import yaml
 
-from virtualservice_operator.templates.guard import DEPTH_LIMIT, EVENT_LIMIT, Unacceptable, load
+from virtualservice_operator.templates import guard
+from virtualservice_operator.templates.guard import DEPTH_LIMIT, EVENT_LIMIT, WIDTH_LIMIT, Unacceptable, load
 
 
 @pytest.mark.parametrize(
@@ -120,14 +122,49 @@ def test_depth_is_bounded(opening: str) -> None:
         load(opening * 16_384)
 
 
+WIDE = {
+    "keys": "\n".join(f"k{number}: 1" for number in range(20_000)),
+    "keys in a line": "{" + ", ".join(f"k{number}" for number in range(20_000)) + "}",
+    "items": "- 1\n" * 20_000,
+    "items in a line": "[" + "1," * 100_000 + "]",
+    "lists": "[" + "[]," * 80_000 + "]",
+    "rules": "spec:\n  http:\n" + "  - {a: b}\n" * 5_000,
+}
+
+
+@pytest.mark.parametrize("text", WIDE.values(), ids=WIDE)
+def test_a_bomb_is_refused_after_a_few_of_its_parts(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """At most 3 us each, so in less than 10 ms; what it would have come to is 20 times as much."""
+    seen = []
+
+    class Counted(yaml.CSafeLoader):
+        def get_event(self) -> Any:
+            seen.append(event := super().get_event())
+            return event
+
+    monkeypatch.setattr(guard, "_Parser", Counted)
+    with pytest.raises(Unacceptable, match=f"more than {WIDTH_LIMIT} (items|fields); make it smaller"):
+        load(text)
+    assert len(seen) <= 4 * WIDTH_LIMIT + 10
+
+
+def test_a_text_that_is_too_long_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_Parser", None)
+    with pytest.raises(Unacceptable, match="longer than 262144 characters"):
+        load("\n".join(f"k{number}: 1" for number in range(1_000_000)))
+
+
 def test_the_number_of_parts_is_bounded() -> None:
     with pytest.raises(Unacceptable, match=f"more than {EVENT_LIMIT} parts"):
-        load("\n".join(f"k{number}: 1" for number in range(1_000_000)))
+        load("\n".join(f"k{number}: [{'1, ' * 20}]" for number in range(1_000)))
 
 
 def test_what_just_fits_is_taken() -> None:
     assert load("[" * DEPTH_LIMIT + "]" * DEPTH_LIMIT).data is not None
-    assert len(load("[" + "1," * (EVENT_LIMIT - 10) + "]").data) == EVENT_LIMIT - 10
+    assert len(load("[" + "1," * WIDTH_LIMIT + "]").data) == WIDTH_LIMIT
+    assert len(load("".join(f"k{number}: 1\n" for number in range(WIDTH_LIMIT))).data) == WIDTH_LIMIT
+    rule = "{name: n, match: [{port: 80}], route: [{destination: {host: a}}]}"
+    assert load(f"[{', '.join([rule] * 900)}]").events > EVENT_LIMIT * 0.9
 
 
 def test_each_field_has_its_line_down_to_those_of_a_rule() -> None:

@@ -1,7 +1,7 @@
 """
 YAML without what YAML is abused for: from text to plain data, on libyaml's events.
 
-    refused      anchors, aliases, tags, merge keys, equal keys, a second document, too many events, too deep
+    refused      anchors, aliases, tags, merge keys, equal keys, a second document; too long, too many events, too wide, too deep
     resolved     as YAML 1.2 (core) and JSON do: `no`, `0777` and `1:30` are not false, 511 and 90
 
 PyYAML's own loader takes the last of two equal keys, and builds what a few lines of aliases blow up.
@@ -15,7 +15,14 @@ from typing import Any, Final
 
 import yaml
 
+from virtualservice_operator.core.template import RULES
+from virtualservice_operator.templates.values import OUTPUT_LIMIT
+
+TEXT_LIMIT: Final = OUTPUT_LIMIT
 EVENT_LIMIT: Final = 20_000
+# Nothing in a VirtualService is longer than its list of rules. Building is what costs (libyaml reads a text of the largest
+# size in 2 ms, each event takes 1 to 3 us), so a bomb of keys or items ends at a twentieth of what it would take.
+WIDTH_LIMIT: Final = RULES
 DEPTH_LIMIT: Final = 50
 # Lines are kept down to a field of an http rule: spec, http, 0, match.
 LINE_DEPTH: Final = 4
@@ -73,6 +80,8 @@ def load(text: str, inspect: Inspector | None = None) -> Loaded:
     `inspect` is asked about each scalar that holds a mark of `marks.py`.
     Errors: `Unacceptable`.
     """
+    if len(text) > TEXT_LIMIT:
+        raise Unacceptable(0, f"it is longer than {TEXT_LIMIT} characters; make it smaller")
     builder = _Builder(inspect)
     try:
         builder.take_all(_Parser(text).get_event)
@@ -85,7 +94,6 @@ def load(text: str, inspect: Inspector | None = None) -> Loaded:
         raise Unacceptable(0, f"this is no YAML: {_short(error)}", is_syntax=True) from None
     if builder.documents == 0:
         raise Unacceptable(0, "it is empty; one YAML document is needed")
-    builder.loaded.events = builder.events
     return builder.loaded
 
 
@@ -96,12 +104,11 @@ def _short(error: Exception) -> str:
 class _Builder:
     """Builds data from events without recursion; `_outer` has what is around the list or mapping at hand."""
 
-    __slots__ = ("_container", "_inspect", "_key", "_outer", "_path", "documents", "events", "loaded")
+    __slots__ = ("_container", "_inspect", "_key", "_outer", "_path", "documents", "loaded")
 
     def __init__(self, inspect: Inspector | None) -> None:
         self.loaded = Loaded()
         self.documents = 0
-        self.events = 0
         self._inspect = inspect
         self._outer: list[tuple[Any, str]] = []
         self._container: Any = None
@@ -127,7 +134,7 @@ class _Builder:
             if count > EVENT_LIMIT:
                 raise Unacceptable(_line(event), f"it has more than {EVENT_LIMIT} parts; make it smaller")
             take[kind](event)
-        self.events = count
+        self.loaded.events = count
 
     def _take_scalar(self, event: Any) -> None:
         if event.anchor is not None or event.tag is not None:
@@ -156,6 +163,8 @@ class _Builder:
             )
         if text in self._container:
             raise Unacceptable(_line(event), f"the key {text[:100]!r} is there twice; keep one")
+        if len(self._container) >= WIDTH_LIMIT:
+            raise Unacceptable(_line(event), f"a mapping has more than {WIDTH_LIMIT} fields; make it smaller")
         self._key = text
         if len(self._outer) <= LINE_DEPTH:
             self.loaded.lines[f"{self._path}.{text}" if self._path else text] = event.start_mark.line
@@ -190,6 +199,8 @@ class _Builder:
         if container is None:
             self.loaded.data = value
             return ""
+        if len(container) >= WIDTH_LIMIT:
+            raise Unacceptable(_line(event), f"a list has more than {WIDTH_LIMIT} items; make it smaller")
         container.append(value)
         if len(self._outer) > LINE_DEPTH:
             return ""
