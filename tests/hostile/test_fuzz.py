@@ -10,7 +10,7 @@ from virtualservice_operator.templates.process import Worker
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    found = Worker()
+    found = Worker(log=print)
     found.run([{"digest": "warm", "sources": {"virtualService": "a: 1"}}])
     yield found
     found.close()
