@@ -247,6 +247,32 @@ def by_all(attack: Attack, worker: Worker) -> Trial:
     return measured(lambda: (_planned(_cluster(attack), renderer), ""))
 
 
+def by_all_for_many(text: str, developer_count: int, worker: Worker) -> Trial:
+    """Try a template that is rendered for each of many developers, who share one copy."""
+    renderer = Renderer(worker)
+    return measured(lambda: (_planned(_crowd(text, developer_count), renderer), ""))
+
+
+def _crowd(text: str, developer_count: int) -> Snapshot:
+    objects: list[dict[str, Any]] = [
+        {
+            "kind": "Service",
+            "metadata": {"name": "reviews", "namespace": name},
+            "spec": {"ports": [{"name": "http", "port": 80}]},
+        }
+        for name in ("shop", "team")
+    ]
+    objects.extend({"kind": "Namespace", "metadata": {"name": name}} for name in ("shop", "team"))
+    developers = [{"name": f"d{number}", "namespaces": ["team"]} for number in range(developer_count)]
+    template = {"renderPer": "Developer", "virtualService": text}
+    policy = {
+        "kind": "RoutingPolicy",
+        "metadata": {"namespace": "shop", "name": "hostile"},
+        "spec": {"developers": developers, "template": template},
+    }
+    return Snapshot(SETTINGS, [decode(item) for item in (*objects, policy)])
+
+
 def _cluster(attack: Attack) -> Snapshot:
     service = {
         "kind": "Service",

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from hostile import layers
-from hostile.battery import ATTACKS, Attack
+from hostile.battery import ATTACKS, MANY, Attack
 from hostile.layers import PlainWorker, Trial
 from rendered import WORKER
 from virtualservice_operator.templates.process import COMPILE_DEADLINE
@@ -16,6 +16,7 @@ from virtualservice_operator.templates.process import COMPILE_DEADLINE
 MOST_OWN: Final = 0.3
 MOST_WORKER: Final = COMPILE_DEADLINE + 0.25
 MOST_MEMORY: Final = 50.0
+MANY_DEVELOPERS: Final = 200
 CANARY: Final = "canary-6f1d"
 BY_DATA: Final = ("yaml", "reach")
 
@@ -84,6 +85,17 @@ def test_all_layers_together_stop_it(attack: Attack, told: dict[str, list[tuple[
     trial = try_cheaply(lambda: layers.by_all(attack, WORKER))
     told.setdefault("all", []).append((attack, trial))
     assert trial.stopped
+
+
+@pytest.mark.parametrize("attack", MANY, ids=name_of)
+def test_many_developers_take_no_more_than_one(attack: Attack, told: dict[str, list[tuple[Attack, Trial]]]) -> None:
+    """What one rendering may come to, two hundred may not: all of them are for one VirtualService."""
+    found = layers.cheapest(
+        lambda: layers.by_all_for_many(attack.text, MANY_DEVELOPERS, WORKER), lambda trial: trial.memory < MOST_MEMORY
+    )
+    told.setdefault("all, for many developers", []).append((attack, found))
+    assert found.memory < MOST_MEMORY
+    assert "its rules for all 200 developers" in found.stopped
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=name_of)

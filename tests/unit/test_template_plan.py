@@ -20,9 +20,11 @@ from builders import (
 )
 from rendered import RENDERER, plan_rendered
 from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.core import check
 from virtualservice_operator.core.changes import Action, Change, Entry
 from virtualservice_operator.core.draft import NOBODY
 from virtualservice_operator.core.objects import ClusterObject
+from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.resolution import PlanSettings, Verdict
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.template import Failed
@@ -288,9 +290,9 @@ MANY = """\
 @pytest.mark.parametrize(
     ("developer_count", "whose", "says"),
     [
-        (30, "DeveloperName", "template virtualService: its rules for all developers are 1231, more than 1024"),
-        (101, "DeveloperName", "template virtualService: its rules for all developers are 4242, more than 4096"),
-        (101, "ServiceName", "template virtualService: its rules for all developers are 4242, more than 4096"),
+        (30, "DeveloperName", "template virtualService: its rules for all 30 developers are more than 1024"),
+        (101, "DeveloperName", "template virtualService: its rules for all 101 developers are more than 1024"),
+        (101, "ServiceName", "its rules for all 101 developers are more than 4096 before equal ones are written once"),
     ],
 )
 def test_per_developer_more_rules_than_one_virtual_service_has_are_refused(
@@ -300,12 +302,80 @@ def test_per_developer_more_rules_than_one_virtual_service_has_are_refused(
     found = entry(crowd(developer_count, whole(text)))
     assert found.rejection is not None
     assert says in found.rejection.message
-    assert "write fewer for each developer" in found.rejection.message
+    assert "write fewer and shorter ones for each developer" in found.rejection.message
 
 
 def test_per_developer_equal_rules_do_not_count() -> None:
     text = PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "ServiceName"))
     assert len(http(crowd(90, whole(text)))) == 40 + 90 + 1
+
+
+BODY = """\
+  - match: [{uri: {exact: "/{{ WHOSE }}"}}]
+    directResponse: {status: 200, body: {string: "LONG"}}
+""".replace("LONG", "ü" * 4000)
+
+
+@pytest.mark.parametrize(
+    ("bodies", "says"),
+    [
+        (BODY.replace("WHOSE", "DeveloperName"), "its rules for all 160 developers come to more than 1 MiB as JSON;"),
+        (
+            BODY.replace("WHOSE", "ServiceName") * 2,
+            "come to more than 2 MiB as JSON before equal ones are written once;",
+        ),
+    ],
+    ids=["different", "equal"],
+)
+def test_per_developer_long_rules_are_counted_by_their_bytes(bodies: str, says: str) -> None:
+    found = entry(crowd(160, whole(PER_DEVELOPER.replace("  http:\n", "  http:\n" + bodies))))
+    assert found.rejection is not None
+    assert found.rejection.message.startswith("Service reviews: ")
+    assert says in found.rejection.message
+
+
+@pytest.mark.parametrize(
+    ("developer_count", "spec"),
+    [
+        (120, whole(PER_DEVELOPER.replace("  http:\n", "  http:\n" + BODY.replace("WHOSE", "DeveloperName")))),
+        (120, routes(BODY.replace("WHOSE", "DeveloperName").replace("\n  ", "\n")[2:])),
+    ],
+    ids=["virtualService", "developerRoutes"],
+)
+def test_rules_below_a_mebibyte_are_written(developer_count: int, spec: dict[str, Any]) -> None:
+    assert len(http(crowd(developer_count, spec))) > developer_count
+
+
+def test_what_is_too_much_is_not_rendered_to_the_end_nor_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[Any] = []
+    run_some = RENDERER._worker.run_some
+    monkeypatch.setattr(RENDERER._worker, "run_some", lambda jobs: rendered.extend(jobs) or run_some(jobs))  # type: ignore[func-returns-value]
+    found = crowd(250, whole(PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "DeveloperName"))))
+    assert entry(found).rejection is not None
+    assert len(rendered) < 120
+    rendered.clear()
+    assert entry(found).rejection is not None
+    assert rendered == []
+
+
+def test_a_developer_for_whom_it_fails_is_enough() -> None:
+    """The first one says it all: the others would cost as much."""
+    found = crowd(40, whole(PER_DEVELOPER))
+    check_templates(found, RENDERER)
+    first, *_ = plan(found).needs
+    failed = plan_service(found, key("shop/reviews"), 0.0, {first: Failed("line 1: no")}).entries["defaults"]
+    assert failed.rejection is not None
+    assert failed.rejection.message == "Service reviews: line 1: no"
+
+
+def test_what_the_operator_writes_by_itself_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "BYTES", 1024)
+    found = plan(crowd(30, {})).entries["defaults"]
+    assert (found.state, found.reason) == (ServiceState.FAILED, Reason.OUTPUT_NOT_ALLOWED)
+    assert found.message == (
+        "the VirtualService comes to 5 KiB as JSON, more than 1 KiB; select fewer developers, or write fewer rules and "
+        "shorter bodies"
+    )
 
 
 def test_variables_for_many_developers_are_bounded() -> None:
@@ -324,7 +394,7 @@ def test_variables_for_many_developers_are_bounded() -> None:
 def test_more_rules_of_developers_than_one_virtual_service_has_are_refused() -> None:
     found = entry(crowd(26, routes(MANY.replace("WHOSE", "DeveloperName").replace("  -", "-"))))
     assert found.rejection is not None
-    assert "template developerRoutes: its rules for all developers are 1040, more than 1024" in found.rejection.message
+    assert "template developerRoutes: its rules for all 26 developers are more than 1024" in found.rejection.message
 
 
 @pytest.mark.parametrize(
@@ -571,8 +641,6 @@ def test_a_rendering_that_was_stopped_is_a_failure_of_its_service() -> None:
     found = cluster(whole('{% extends "base" %}'))
     check_templates(found, RENDERER)
     (render,) = plan(found).needs
-    from virtualservice_operator.core.plan import plan_service
-
     stopped = plan_service(found, key("shop/reviews"), 0.0, {render: Failed("stopped", killed=True)})
     assert stopped.entries["defaults"].rejection is not None
 

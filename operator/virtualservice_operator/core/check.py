@@ -6,6 +6,7 @@ inside Istio's). The CRD's schema would not do: it lets unknown fields such as `
 because this runs before every write: the same check by jsonschema took 0.8 ms per VirtualService (docs/adr/0007).
 """
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final
 
@@ -15,8 +16,10 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS
 from virtualservice_operator.core.objects import Finding, Key
+from virtualservice_operator.core.template import BYTES
 
 QUOTED_LIMIT: Final = 200
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 _Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 _Value = Annotated[str, StringConstraints(min_length=1, max_length=1024, strict=True)]
@@ -150,6 +153,18 @@ class VirtualServiceSpec(_Closed):
     hosts: Annotated[list[_Text], Field(min_length=1, max_length=1)]
     export_to: Annotated[list[_Text], Field(min_length=1, max_length=64)] | None = Field(default=None, alias="exportTo")
     http: Annotated[list[_Rule], Field(min_length=1)]
+
+
+def check_size(document: Mapping[str, Any]) -> Finding | None:
+    """Return that a VirtualService is too large to be written; None where it is not."""
+    size = len(_ENCODE(document).encode("utf-8", "surrogatepass"))
+    if size <= BYTES:
+        return None
+    message = (
+        f"the VirtualService comes to {size / 1024:,.0f} KiB as JSON, more than {BYTES >> 10:,} KiB; select fewer developers, or "
+        "write fewer rules and shorter bodies"
+    )
+    return Finding(Reason.OUTPUT_NOT_ALLOWED, message)
 
 
 def check_virtual_service(

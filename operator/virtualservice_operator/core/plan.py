@@ -24,7 +24,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
 from virtualservice_operator.core.blocks import resolve_blocks
 from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
-from virtualservice_operator.core.check import check_virtual_service
+from virtualservice_operator.core.check import check_size, check_virtual_service
 from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
 from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft, own_draft
@@ -245,6 +245,9 @@ def _not_allowed(
 
 def _check(draft: Draft, document: dict[str, Any], scene: Scene) -> tuple[Finding, ...]:
     """Return why a VirtualService must not be written; what a template made has wider limits and a stricter look."""
+    too_large = check_size(document)
+    if too_large is not None:
+        return (too_large,)
     if draft.parts:
         return check_draft(draft, scene)
     reached = {namespace for policy in scene.policies for namespace in policy.namespaces}

@@ -7,7 +7,7 @@ The planner renders nothing. It says what it needs; who called it has that rende
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -15,8 +15,12 @@ from typing import Any, Final
 from virtualservice_operator.api.v1alpha1 import PolicyTemplate
 from virtualservice_operator.core.objects import Key
 
-# So many rules a VirtualService has at the most that a template makes.
+# So many rules a VirtualService has at the most that a template makes, and so many bytes as JSON; the API server takes 1.5 MiB.
 RULES: Final = 1024
+BYTES: Final = 1024 * 1024
+# So many renderings are asked for at once, and after so many bytes of what they come to the planner looks at them.
+AT_ONCE: Final = 8
+LOOK_AT: Final = 512 * 1024
 VIRTUAL_SERVICE: Final = "virtualService"
 DEVELOPER_ROUTES: Final = "developerRoutes"
 # Variables that say the whole Service, so that once is enough.
@@ -110,6 +114,63 @@ class Failed:
 
 Result = Rendered | Failed
 Renders = Mapping[Render, Result]
+
+
+class Held(Mapping[Render, Result]):
+    """
+    What renderings came to, as text: each is decoded when it is looked at.
+
+    As objects they take ten times as much, and many developers lead to many of them. `known` has what was rendered before.
+    """
+
+    def __init__(self, known: Renders) -> None:
+        self._known = known
+        self._kept: dict[Render, bytes | Failed] = {}
+        self._gathered = 0
+        self.was_killed = False
+
+    def __getitem__(self, render: Render) -> Result:
+        kept = self._kept.get(render)
+        if kept is None:
+            return self._known[render]
+        return _decode(kept) if isinstance(kept, bytes) else kept
+
+    def __iter__(self) -> Iterator[Render]:
+        raise TypeError("renderings are asked for, not listed")
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def put(self, render: Render, result: Result) -> None:
+        """Keep a result."""
+        if isinstance(result, Failed):
+            self._kept[render] = result
+            self.was_killed |= result.killed
+            self._gathered = LOOK_AT
+        else:
+            self._kept[render] = data = _encode(result)
+            self._gathered += len(data)
+
+    def are_enough(self) -> bool:
+        """Tell whether the planner should look before more is rendered: one failed, or they are much. Then it begins anew."""
+        if self._gathered < LOOK_AT:
+            return False
+        self._gathered = 0
+        return True
+
+
+def parts_of(needs: Sequence[Render]) -> Iterator[Sequence[Render]]:
+    """Yield so many renderings as are asked for at once, one after the other."""
+    return (needs[start : start + AT_ONCE] for start in range(0, len(needs), AT_ONCE))
+
+
+def _encode(rendered: Rendered) -> bytes:
+    return json.dumps((rendered.document, rendered.lines), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _decode(data: bytes) -> Rendered:
+    document, lines = json.loads(data.decode("utf-8", "surrogatepass"))
+    return Rendered(document, {path: (name, line) for path, (name, line) in lines.items()})
 
 
 def variables_text(values: Mapping[str, Any]) -> str:
