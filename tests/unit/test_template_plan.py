@@ -428,6 +428,23 @@ def test_per_developer_what_differs_outside_the_rules_is_refused(before: str, af
 
 
 @pytest.mark.parametrize(
+    ("hosts", "says"),
+    [
+        ('["{{ ServiceFQDN }}", "\\u009b31mX"]', r'spec.hosts[1]: "\x9b31mX" is not the Service'),
+        ("[{{ ServiceAnnotations.host | tojson }}]", r'spec.hosts[0]: "moc\u202e.elpmaxe" is not the Service'),
+        ('["{{ ServiceFQDN }}", "{{ DeveloperName }}\\u2028"]', r'"alice\u2028"] for alice and'),
+    ],
+)
+def test_control_characters_are_shown_as_escapes(hosts: str, says: str) -> None:
+    """A message is read on a terminal, which would obey them."""
+    noted = service("shop/reviews", annotations={"host": "moc\u202e.elpmaxe"})
+    found = entry(cluster(whole(PER_DEVELOPER.replace('["{{ ServiceFQDN }}"]', hosts)), noted))
+    said = found.rejection.message if found.rejection is not None else found.message
+    assert says in said
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize(
     ("block", "text", "says"),
     [
         (

@@ -27,9 +27,11 @@ from virtualservice_operator.core.template import (
     Renders,
 )
 from virtualservice_operator.core.template_variables import Led, Scene
+from virtualservice_operator.printable import shown
 
 # Characters of all variables that one Service's renderings are given.
 _VARIABLES_LIMIT: Final = 4 * 1024 * 1024
+_QUOTED: Final = 80
 _ordered: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
 # Stands in for a developer where nobody has a copy; rules that mention it are left out.
 NOBODY: Final = "vso-nobody-3f9a"
@@ -379,7 +381,7 @@ def _require_equal(first: Rendered, other: Rendered, one: str, another: str) -> 
     for path, ours, theirs in _outside_http(first.document, other.document):
         if ours != theirs:
             raise TemplateFails(
-                f"{first.place(path)}: {path} is {_shown(ours)} for {one} and {_shown(theirs)} for {another}; with "
+                f"{first.place(path)}: {path} is {shown(ours, _QUOTED)} for {one} and {shown(theirs, _QUOTED)} for {another}; with "
                 "renderPer: Developer only the rules of http may differ"
             )
 
@@ -390,8 +392,3 @@ def _outside_http(first: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
         yield key, first.get(key), other.get(key)
     for key in sorted({*specs[0], *specs[1]} - {"http"}):
         yield f"spec.{key}", specs[0].get(key), specs[1].get(key)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:79] + "…"  # noqa: PLR2004 - long enough to recognise

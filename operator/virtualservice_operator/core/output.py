@@ -5,7 +5,6 @@ Its form was looked at before, by the schema. Here it is about what the planner 
 which copies are permitted, which ports there are.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final
@@ -16,6 +15,7 @@ from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS
 from virtualservice_operator.core.draft import Draft, narrowing
 from virtualservice_operator.core.objects import Finding
 from virtualservice_operator.core.template_variables import Scene
+from virtualservice_operator.printable import printable, shown
 
 # Keys under these belong to Kubernetes, Istio, and to tools that would take the object for their own.
 RESERVED_PREFIXES: Final = (
@@ -24,6 +24,7 @@ RESERVED_PREFIXES: Final = (
 )
 _MESH: Final = "mesh"
 _SHOWN: Final = 3
+_QUOTED: Final = 100
 
 
 def check_draft(draft: Draft, scene: Scene) -> tuple[Finding, ...]:
@@ -37,19 +38,14 @@ def check_draft(draft: Draft, scene: Scene) -> tuple[Finding, ...]:
         _order_problems(draft.spec.get("http") or (), {port.number for port in scene.service.http_ports}),
     )
     # Thousands of rules can be wrong; to say where each comes from takes time.
-    shown = islice(problems, _SHOWN)
-    return tuple(Finding(Reason.OUTPUT_NOT_ALLOWED, _said(draft, *problem)) for problem in shown)
+    first = islice(problems, _SHOWN)
+    return tuple(Finding(Reason.OUTPUT_NOT_ALLOWED, _said(draft, *problem)) for problem in first)
 
 
 def _said(draft: Draft, path: str, value: Any, text: str) -> str:
     place = draft.place(path)
-    shown = "" if value is None else f" {_shown(value)}"
-    return f"{place + ': ' if place else ''}{path}:{shown} {text}".replace(":  ", ": ")
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 100 else text[:99] + "…"  # noqa: PLR2004 - long enough to recognise
+    quoted = "" if value is None else f" {shown(value, _QUOTED)}"
+    return f"{printable(place) + ': ' if place else ''}{printable(path)}:{quoted} {text}".replace(":  ", ": ")
 
 
 Problem = tuple[str, Any, str]
