@@ -22,7 +22,7 @@ from rendered import RENDERER, plan_rendered
 from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.core import check
 from virtualservice_operator.core.changes import Action, Change, Entry
-from virtualservice_operator.core.draft import NOBODY
+from virtualservice_operator.core.draft import NOBODIES
 from virtualservice_operator.core.objects import ClusterObject
 from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.resolution import PlanSettings, Verdict
@@ -242,7 +242,72 @@ def test_a_last_rule_may_say_that_it_takes_everything() -> None:
 def test_per_developer_nobody_leaves_nothing_behind() -> None:
     found = cluster({**whole(PER_DEVELOPER), "developers": developers("carol")}, *namespaces("carol"))
     assert http(found) == [{"route": [{"destination": {"host": HOST}}]}]
-    assert NOBODY not in str(http(found))
+
+
+def nobody(text: str) -> Snapshot:
+    """Return a cluster in which the one developer has no copy."""
+    return cluster({**whole(text, renderPer="Developer"), "developers": developers("carol")}, *namespaces("carol"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '("(?i)" ~ re_escape(DeveloperName))',
+        "DeveloperName | upper",
+        "DeveloperName | capitalize",
+        "DeveloperName | replace('-', '')",
+        "DeveloperName | list | last",
+        "DeveloperName[:3]",
+        "(DeveloperName | last)",
+        "(DeveloperName | length) | string",
+        "DeveloperName.partition('-')[0]",
+        "DeveloperNamespace[4:7]",
+        "DeveloperHost | upper",
+    ],
+)
+def test_per_developer_nobody_leaves_nothing_behind_in_whatever_form(value: str) -> None:
+    text = PER_DEVELOPER.replace("{exact: {{ DeveloperName | tojson }}}", f"{{regex: {{{{ ({value}) | tojson }}}}}}")
+    assert text != PER_DEVELOPER
+    assert http(nobody(text)) == [{"route": [{"destination": {"host": HOST}}]}]
+
+
+def test_per_developer_rules_that_are_not_about_a_developer_stay_with_nobody() -> None:
+    text = PER_DEVELOPER.replace(
+        "  http:\n",
+        "  http:\n  - {name: health, match: [{uri: {exact: /vso-nobody-3f9a}}], directResponse: {status: 200}}\n"
+        "{% if DeveloperName == 'carol' %}\n  - {name: x, match: [{uri: {exact: /c}}], directResponse: {status: 200}}\n{% endif %}\n",
+    )
+    assert names(nobody(text)) == ["health", "-"]
+
+
+def test_two_who_are_not_there_have_nothing_in_common() -> None:
+    one, other = NOBODIES
+    assert set(one).isdisjoint(other)
+    assert len(one) != len(other)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("spec:", "metadata: {labels: {of: {{ DeveloperName }}}}\nspec:", "line 3: metadata depends on the developer"),
+        (
+            "  http:",
+            "  exportTo: [{{ DeveloperNamespace }}]\n  http:",
+            "line 5: spec.exportTo depends on the developer",
+        ),
+        ("  - route:", "  - name: {{ DeveloperName }}\n    route:", "where nobody has a copy no rule is left"),
+    ],
+)
+def test_per_developer_nobody_is_not_written_outside_the_rules(before: str, after: str, says: str) -> None:
+    found = entry(nobody(PER_DEVELOPER.replace(before, after, 1)))
+    assert found.rejection is not None
+    assert says in found.rejection.message
+
+
+def test_per_service_there_is_no_developer_to_be_named() -> None:
+    found = entry(cluster(whole(PER_DEVELOPER, renderPer="Service")))
+    assert found.rejection is not None
+    assert "template virtualService, line 6: 'DeveloperName' is undefined" in found.rejection.message
 
 
 def test_per_developer_equal_rules_are_written_once() -> None:

@@ -9,7 +9,7 @@ What a VirtualService says before it is stamped: the operator's own rules, or wh
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -33,8 +33,9 @@ from virtualservice_operator.printable import shown
 _VARIABLES_LIMIT: Final = 4 * 1024 * 1024
 _QUOTED: Final = 80
 _ordered: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
-# Stands in for a developer where nobody has a copy; rules that mention it are left out.
-NOBODY: Final = "vso-nobody-3f9a"
+# Stand in for a developer where nobody has a copy: what comes out for one and not for the other is about a developer.
+# They have no character in common and not the same length, so that no part of them is equal either.
+NOBODIES: Final = ("vso-nobody-3f9a", "hermit27")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def make_draft(scene: Scene, renders: Renders) -> Draft:
         return Draft(_spec(scene, sections), {}, tuple(parts), renders)
     if templated.template.per_developer:
         return _per_developer(rendering)
-    values = {"DeveloperRules": list(sections.explicit()), **rendering.nobody()}
+    # Without the variables of a developer: they would have to be somebody's, and the template's author gets to know the line.
+    values = {"DeveloperRules": list(sections.explicit())}
     (made,) = rendering.each(VIRTUAL_SERVICE, [values], scene=replace(scene, sections=sections))
     spec = {**_scope(scene), **made.rendered.document["spec"]}
     return Draft(spec, _metadata(made.rendered), (Part("", made.render, ""),), renders)
@@ -195,9 +197,9 @@ class _Rendering:
         """Return the variables of a developer whose requests go to a Service."""
         return {"DeveloperName": name, "DeveloperNamespace": key.namespace, "DeveloperHost": self.scene.host(key)}
 
-    def nobody(self) -> dict[str, Any]:
-        """Return the variables of nobody."""
-        return self.developer(NOBODY, Key(NOBODY, self.scene.service.key.name))
+    def nobodies(self) -> list[dict[str, Any]]:
+        """Return the variables of two who are not there."""
+        return [self.developer(name, Key(name, self.scene.service.key.name)) for name in NOBODIES]
 
 
 class _Count:
@@ -314,12 +316,36 @@ def _per_developer(rendering: _Rendering) -> Draft:
     """Return what the renderings for each developer come to together; with no copy, what is left without anybody."""
     scene = rendering.scene
     led = scene.led()
-    whom = [rendering.developer(item.developer, item.key) for item in led] or [rendering.nobody()]
+    whom = [rendering.developer(item.developer, item.key) for item in led] or rendering.nobodies()
     values = [{**item, "DeveloperRules": list(scene.sections.explicit())} for item in whom]
-    joined = _Joined([item.developer for item in led])
-    for made in rendering.each(VIRTUAL_SERVICE, values):
-        joined.add(made)
+    made = rendering.each(VIRTUAL_SERVICE, values)
+    joined = _joined_for(made, [item.developer for item in led]) if led else _joined_for_nobody(*made)
     return joined.draft(scene, rendering.renders)
+
+
+def _joined_for(made: Iterable[Made], developers: Sequence[str]) -> "_Joined":
+    joined = _Joined(developers)
+    for item in made:
+        joined.add(item)
+    return joined
+
+
+def _joined_for_nobody(made: Made, other: Made) -> "_Joined":
+    """Return the rules that are equal for two who are not there, so that none is about a developer."""
+    for path, ours, theirs in _outside_http(made.rendered.document, other.rendered.document):
+        if ours != theirs:
+            raise TemplateFails(
+                f"{made.rendered.place(path)}: {path} depends on the developer; with renderPer: Developer only the rules of http "
+                "may"
+            )
+    joined = _Joined(NOBODIES[:1])
+    joined.add(made, only=frozenset(map(_ordered, _rules_in(other.rendered.document))))
+    if joined.is_empty:
+        raise TemplateFails(
+            "template virtualService: where nobody has a copy no rule is left; end with a rule without match that leads to "
+            "{{ ServiceFQDN }}"
+        )
+    return joined
 
 
 class _Joined:
@@ -338,15 +364,20 @@ class _Joined:
         self._selective: list[tuple[Rule, Render, int]] = []
         self._catching: list[tuple[Rule, Render, int]] = []
 
-    def add(self, made: Made) -> None:
-        """Take the next developer's rules."""
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no rule was taken."""
+        return not self._known
+
+    def add(self, made: Made, only: frozenset[str] | None = None) -> None:
+        """Take the next developer's rules, all or only these."""
         if self._first is None:
             self._first = made
         else:
             _require_equal(self._first.rendered, made.rendered, self._developers[0], self._developers[self._taken])
         for index, rule in enumerate(_rules_in(made.rendered.document)):
             text = _ordered(rule)
-            if text not in self._known:
+            if text not in self._known and (only is None or text in only):
                 self._known.add(text)
                 self._count.add(text)
                 self._place(made, index, rule)
@@ -367,8 +398,7 @@ class _Joined:
         """Return what all rules come to."""
         if self._first is None:
             raise ValueError("nothing was rendered")
-        rules = [*self._selective, *self._catching]
-        kept = [item for item in rules if self._developers or NOBODY not in json.dumps(item[0])]
+        kept = [*self._selective, *self._catching]
         parts = [Part("", self._first.render, "")]
         parts += [Part(f"spec.http[{i}]", render, f"spec.http[{origin}]") for i, (_, render, origin) in enumerate(kept)]
         document = self._first.rendered.document
