@@ -89,6 +89,25 @@ def test_base_alone_is_what_the_operator_writes() -> None:
         assert http(cluster({**spec, **whole('{% extends "base" %}')})) == http(cluster(spec))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{% extends ("base") %}',
+        "{%+ extends 'base' %}",
+        '{% extends"base" %}',
+        '{% include "base" %}',
+        '{%- include ("base") -%}',
+        '{{ fragment("base") | tojson }}',
+        '{% set b = fragment( "base" ) %}{{ b | tojson }}',
+        '{% include "team" %}',
+    ],
+)
+def test_base_has_its_variables_however_it_is_named(text: str) -> None:
+    team = {"includes": [{"name": "team", "content": '{{ fragment("base") | tojson }}'}]}
+    more = team if "team" in text else {}
+    assert http(cluster(whole(text, **more))) == http(cluster({}))
+
+
 def test_a_plan_says_what_it_needs_and_nothing_else() -> None:
     found = cluster(whole('{% extends "base" %}'))
     checked = plan(found)
@@ -119,6 +138,8 @@ def test_only_what_the_template_mentions_is_given() -> None:
         ("{{ ServiceName }}", {}, 1),
         ("{{ ServiceName }}", {"renderPer": "Developer"}, 1),
         ("{{ DeveloperName }}", {"renderPer": "Service"}, 1),
+        ('{% extends ("base") %}{{ DeveloperName }}', {}, 1),
+        ('{# "base" #}{{ DeveloperName }}', {}, 2),
         ('{% include "x" %}', {"includes": [{"name": "x", "content": "{{ DeveloperName }}"}]}, 2),
         ('{% extends "x" %}', {"includes": [{"name": "x", "content": '{%- extends "base" %}{{ DeveloperName }}'}]}, 1),
     ],

@@ -35,7 +35,9 @@ _OF_BASE: Final = frozenset(
 _OTHERS: Final = frozenset({"ClusterDomain", "ServiceLabels", "ServiceAnnotations", "ServicePorts", "PolicyName"})
 _ALL: Final = _OF_A_SERVICE | _OF_A_DEVELOPER | _OF_BASE | _OTHERS
 _WORD: Final = re.compile(r"[A-Za-z]+")
-_EXTENDS_BASE: Final = re.compile(r"\{%[-+]?\s*extends\s+[\"']base[\"']")
+# `base` can be extended, included and read as a fragment, with and without brackets; a variable too many does no harm.
+_NAMES_BASE: Final = re.compile(r"[\"']base[\"']")
+_EXTENDS_BASE: Final = re.compile(r"\{%[-+]?\s*extends[\s(]*[\"']base[\"']")
 # No field of a VirtualService has a longer one, but for keys that nobody knows.
 _LONGEST_PATH: Final = 1024
 _ordered: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -192,7 +194,8 @@ def template_of(written: PolicyTemplate) -> Template:
     )
     texts = [text for name, text in sources if name != DEVELOPER_ROUTES]
     extends_base = any(_EXTENDS_BASE.search(text) for _, text in sources)
-    words = _variables_in(text for _, text in sources) | (_OF_BASE if extends_base else frozenset())
+    names_base = any(_NAMES_BASE.search(text) for _, text in sources)
+    words = _variables_in(text for _, text in sources) | (_OF_BASE if names_base else frozenset())
     shared = _variables_in(texts)
     per_service = extends_base or not shared.isdisjoint(_OF_A_SERVICE)
     by_default = not per_service and not shared.isdisjoint(_OF_A_DEVELOPER)
