@@ -624,6 +624,90 @@ def test_what_reaches_too_far_is_not_written(block: str, text: str, says: str) -
 
 
 @pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        ("mirror: {host: HOST}, mirrors: [{destination: {host: HOST}}]", "mirror: Istio refuses it beside mirrors"),
+        ("rewrite: {uri: /a, uriRegexRewrite: {match: b, rewrite: c}}", "rewrite: has both uri and uriRegexRewrite"),
+        ("rewrite: {}", "rewrite: says nothing; write uri"),
+        ("fault: {}", "fault: makes no trouble; write abort or delay"),
+        ("fault: {abort: {percentage: {value: 5}}}", "fault.abort: has exactly one of httpStatus, grpcStatus"),
+        ("fault: {abort: {httpStatus: 500, grpcStatus: OK}}", "fault.abort: has exactly one of httpStatus, grpcStatus"),
+        (
+            "fault: {delay: {fixedDelay: 1s, percentage: {value: 0.00001}}}",
+            "fault.delay.percentage.value: 1e-05 is less than 0.0001",
+        ),
+        ("retries: {attempts: 1, retryOn: '5xx,oops'}", 'retries.retryOn: "oops" is not known to Istio'),
+        ("retries: {attempts: 1, retryOn: '5xx, reset'}", 'retries.retryOn: " reset" is not known to Istio'),
+        ("headers: {response: {set: {host: a}}}", 'headers.response.set: "host" cannot be changed so'),
+        ("headers: {request: {remove: [host]}}", 'headers.request.remove: "host" cannot be changed so'),
+        (
+            "headers: {request: {set: {host: a}}}, rewrite: {authority: b}",
+            'headers.request: "host" is set twice; keep rewrite.authority',
+        ),
+        ("headers: {request: {set: {host: a}, add: {host: a}}}", 'headers.request: "host" is set twice'),
+    ],
+)
+def test_what_istio_would_refuse_of_a_rule_is_not_written(field: str, says: str) -> None:
+    """Source: istio/istio:pkg/config/validation/virtualservice.go, validateHTTPRoute."""
+    rule = f"- {{match: [{{uri: {{exact: /x}}}}], {field.replace('HOST', HOST)}, route: {{{{ DefaultRule.route | tojson }}}}}}"
+    found = entry(cluster(whole(base("rules_before_default", rule))))
+    assert found.reason is Reason.OUTPUT_NOT_ALLOWED
+    assert f"spec.http[2].{says}" in found.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            f"route: [{', '.join([f'{{destination: {{host: {HOST}}}, weight: 0}}'] * 2)}]",
+            "route: no destination has a weight",
+        ),
+        (f"route: [{', '.join([f'{{destination: {{host: {HOST}}}}}'] * 2)}]", "route: no destination has a weight"),
+        (
+            f"route: [{{destination: {{host: {HOST}}}, headers: {{response: {{remove: [host]}}}}}}]",
+            'route[0].headers.response.remove: "host" cannot be changed so',
+        ),
+        ("redirect: {}", "redirect: leads to the same place; write uri, authority, scheme or port"),
+        ("redirect: {redirectCode: 302}", "redirect: leads to the same place"),
+        ("redirect: {port: 80, derivePort: FROM_REQUEST_PORT}", "redirect: has both port and derivePort"),
+    ],
+)
+def test_what_istio_would_refuse_of_an_answer_is_not_written(answer: str, says: str) -> None:
+    rule = f"- {{match: [{{uri: {{exact: /x}}}}], {answer}}}"
+    found = entry(cluster(whole(base("rules_before_default", rule))))
+    assert found.reason is Reason.OUTPUT_NOT_ALLOWED
+    assert f"spec.http[2].{says}" in found.message
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "mirror: {host: HOST}, rewrite: {authority: b, uri: /a}, fault: {abort: {grpcStatus: OK}}",
+        "retries: {attempts: 1, retryOn: '5xx,503,reset'}, headers: {request: {set: {host: a}}, response: {add: {b: c}}}",
+        "fault: {delay: {fixedDelay: 1s, percentage: {value: 0.0001}}}, rewrite: {uriRegexRewrite: {match: b, rewrite: c}}",
+    ],
+)
+def test_what_istio_takes_of_a_rule_is_written(field: str) -> None:
+    rule = f"- {{match: [{{uri: {{exact: /x}}}}], {field.replace('HOST', HOST)}, route: {{{{ DefaultRule.route | tojson }}}}}}"
+    assert len(http(cluster(whole(base("rules_before_default", rule))))) == 4
+
+
+@pytest.mark.parametrize(
+    ("scopes", "says"),
+    [
+        ('["*", "."]', 'spec.exportTo: ["*", "."] * is everybody, and stands alone'),
+        ("[alice, alice]", "a namespace is there twice (. is shop); keep one"),
+        ('[".", shop]', "a namespace is there twice (. is shop); keep one"),
+    ],
+)
+def test_scopes_that_istio_would_refuse_together_are_not_written(scopes: str, says: str) -> None:
+    found = entry(cluster(whole(PER_DEVELOPER.replace("  http:", f"  exportTo: {scopes}\n  http:"))))
+    assert found.reason is Reason.OUTPUT_NOT_ALLOWED
+    assert says in found.message
+    assert found.message.startswith("template virtualService, line 5: ")
+
+
+@pytest.mark.parametrize(
     ("before", "after", "says"),
     [
         (
