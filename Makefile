@@ -59,7 +59,7 @@ check: $(READY) ## Format, lint, types, import contracts, generated files, pure 
 
 .PHONY: properties
 properties: $(READY) ## Run the property tests over 100,000 random clusters (more than half an hour).
-	@PROPERTY_EXAMPLES=15000 $(BIN)/python -m pytest -q tests/properties
+	@PROPERTY_EXAMPLES=9100 $(BIN)/python -m pytest -q tests/properties
 
 .PHONY: fuzz
 fuzz: $(READY) ## Render templates by chance for FUZZ=60 seconds, and keep the seeds of odd ones in tests/hostile/seeds.txt.

@@ -12,6 +12,7 @@ from operator_process import OperatorProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = ("virtualservice-operator", "virtualservice-operator")
+PLACEHOLDER_RIGHTS = str(ROOT / "kustomize/components/placeholders/roles.yaml")
 USER = "system:serviceaccount:virtualservice-operator:virtualservice-operator"
 # All that our account ever writes; a Service only where it is a placeholder (test_placeholders).
 WRITTEN = {("virtualservices", ""), ("routingpolicies", "status"), ("events", ""), ("services", ""), ("leases", "")}
@@ -52,3 +53,11 @@ def own_plane(tmp_path_factory: pytest.TempPathFactory, istio_crds: Path) -> Ite
 @pytest.fixture
 def world(control_plane: ControlPlane, operator: OperatorProcess) -> World:
     return World.new(control_plane)
+
+
+@pytest.fixture(scope="module")
+def placeholder_rights(control_plane: ControlPlane) -> Iterator[None]:
+    """The operator's right to placeholders, which the base does not give."""
+    control_plane.kubectl("apply", "-f", PLACEHOLDER_RIGHTS)
+    yield
+    control_plane.kubectl("delete", "-f", PLACEHOLDER_RIGHTS)

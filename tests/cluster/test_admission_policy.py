@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.conftest import ACCOUNT, FLAGS
-from cluster.test_placeholders import RIGHTS, deployed, is_a_copy, placeholder, shop_with_placeholders
+from cluster.conftest import ACCOUNT, FLAGS, PLACEHOLDER_RIGHTS
+from cluster.test_placeholders import deployed, is_a_copy, placeholder, shop_with_placeholders
 from cluster.world import Json, World, eventually
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
@@ -22,7 +22,7 @@ def held_plane(tmp_path_factory: pytest.TempPathFactory, istio_crds: Path) -> It
     directory = tmp_path_factory.mktemp("held") / "plane"
     with ControlPlane.start(directory, crds=[istio_crds, ROOT / "crds"]) as plane:
         plane.kubectl("apply", "-k", str(ROOT / "kustomize/base"))
-        plane.kubectl("apply", "-f", RIGHTS)
+        plane.kubectl("apply", "-f", PLACEHOLDER_RIGHTS)
         plane.kubectl("apply", "-f", str(POLICY))
         yield plane
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.conftest import ACCOUNT, FLAGS
-from cluster.test_placeholders import RIGHTS, placeholder, shop_with_placeholders
+from cluster.conftest import ACCOUNT, FLAGS, PLACEHOLDER_RIGHTS
+from cluster.test_placeholders import placeholder, shop_with_placeholders
 from cluster.world import World, eventually, shop_with_alice, steadily
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
@@ -93,7 +93,7 @@ def test_no_object_ever_gets_a_finalizer_or_a_mark_from_the_framework(
 def test_after_a_restart_it_is_remembered_that_alice_had_a_copy(
     own_world: World, own_operator: OperatorProcess
 ) -> None:
-    own_world.plane.kubectl("apply", "-f", RIGHTS)
+    own_world.plane.kubectl("apply", "-f", PLACEHOLDER_RIGHTS)
     with own_operator:
         shop_with_placeholders(own_world, mode="NoEndpoints")
     own_world.delete_service("reviews", "alice")

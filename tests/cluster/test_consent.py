@@ -20,14 +20,22 @@ def test_withdrawn_consent_takes_the_routes_away_and_the_message_grants_them(wor
     assert world.condition("defaults", "shop", "Ready") == ("True", "Programmed")
     command = world.message("defaults", "shop", "ResolvedRefs").partition("kubectl ")[2]
     assert command == f"annotate namespace {world.ns('alice')} --overwrite {CONSENT}=somebody-else,{world.ns('shop')}"
-    events = f"/api/v1/namespaces/{world.ns('shop')}/events"
-    eventually(
-        "an Event",
-        lambda: "ConsentMissing" in {item["reason"] for item in (world.get(events) or {"items": []})["items"]},
-    )
+    world.wait_event("ConsentMissing", "defaults", "shop")
     world.plane.kubectl(*command.split())
     eventually("granted", lambda: world.rules("reviews", "shop") == ["defaults.alice", "default"])
     world.wait_condition("defaults", "shop", "ResolvedRefs", ("True", "ResolvedRefs"))
+
+
+def test_consent_that_is_missing_is_told_beside_a_namespace_that_is_not_there(world: World) -> None:
+    shop_with_alice(world, "reviews")
+    consent(world, "alice", "somebody-else")
+    listed = [{"name": "nobody-at-all"}, {"name": "alice", "namespaces": [world.ns("alice")]}]
+    world.policy("listing", "shop", developers=listed)
+    world.wait_condition("listing", "shop", "ResolvedRefs", ("False", "NamespaceNotFound"))
+    world.wait_event("ConsentMissing", "listing", "shop")
+    world.policy("listing", "shop", developers=[*listed, {"name": "nobody-else"}])
+    world.wait_ready("listing", "shop")
+    assert world.events("shop").count(("ConsentMissing", "listing")) == 1
 
 
 def test_a_star_permits_everybody(world: World) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.conftest import ACCOUNT, FLAGS
-from cluster.test_placeholders import RIGHTS
+from cluster.conftest import ACCOUNT, FLAGS, PLACEHOLDER_RIGHTS
 from cluster.world import Json, eventually
 from controlplane.errors import ApiError
 from controlplane.server import ControlPlane
@@ -37,7 +36,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory, istio_crds: Path) -> Iterato
     directory = tmp_path_factory.mktemp("golden")
     with ControlPlane.start(directory / "plane", crds=[istio_crds, ROOT / "crds"]) as found:
         found.kubectl("apply", "-k", str(ROOT / "kustomize/base"))
-        found.kubectl("apply", "-f", RIGHTS)
+        found.kubectl("apply", "-f", PLACEHOLDER_RIGHTS)
         kubeconfig = found.kubeconfig_for_service_account(*ACCOUNT)
         with OperatorProcess(kubeconfig, directory / "operator", *FLAGS):
             yield found

@@ -5,7 +5,7 @@ import time
 from cluster.world import World, eventually, only, shop_with_alice, steadily
 
 
-def test_an_edited_match_is_written(world: World) -> None:
+def test_a_configuration_change_is_written(world: World) -> None:
     shop_with_alice(world, "reviews")
     matches = [
         {"type": "Header", "name": "x-developer"},
@@ -104,7 +104,7 @@ def test_only_a_tie_is_a_conflict_and_both_say_so(world: World) -> None:
 BAD = [{"type": "Header", "name": "x-developer", "matchType": "Regex", "value": "(?=x){{ DeveloperName }}"}]
 
 
-def test_an_edit_that_is_not_accepted_freezes_and_mending_goes_on(world: World) -> None:
+def test_a_bad_configuration_freezes_and_mending_goes_on(world: World) -> None:
     shop_with_alice(world, "reviews", "ratings")
     world.policy("defaults", "shop", developersFrom=only(world, "alice"), matches=BAD)
     eventually("refused", lambda: world.condition("defaults", "shop", "Accepted") == ("False", "InvalidSpec"))

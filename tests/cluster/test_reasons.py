@@ -166,6 +166,7 @@ def test_reason_route_tie(world: World) -> None:
     world.policy("another", "shop", developers=[{"name": "alice", "namespaces": [world.ns("qa")]}])
     for policy in ("defaults", "another"):
         world.wait_condition(policy, "shop", "Conflicted", ("True", "RouteTie"))
+        world.wait_event("RouteTie", policy, "shop")
     assert "give one of them a higher priority" in world.message("defaults", "shop", "Conflicted")
     settled(world, Kstatus.CURRENT)
 
@@ -180,7 +181,25 @@ def test_reason_host_taken(world: World) -> None:
     foreign(world, "by-hand", "shop", "reviews")
     assert entry(world, "HostTaken")["state"] == "Skipped"
     world.wait_condition("defaults", "shop", "Conflicted", ("True", "HostTaken"))
+    world.wait_event("HostTaken", "defaults", "shop")
     settled(world, Kstatus.CURRENT)
+
+
+def test_reason_host_taken_is_told_beside_a_tie(world: World) -> None:
+    """The condition has one reason; what begins beside it is an Event as well, and each only once."""
+    shop_with_alice(world, "reviews", "ratings")
+    world.namespace("qa")
+    world.service("reviews", "qa")
+    world.policy("another", "shop", developers=[{"name": "alice", "namespaces": [world.ns("qa")]}])
+    world.wait_event("RouteTie", "defaults", "shop")
+    foreign(world, "by-hand", "shop", "ratings")
+    world.wait_event("HostTaken", "defaults", "shop")
+    assert world.condition("defaults", "shop", "Conflicted") == ("True", "RouteTie")
+    world.service("details", "shop")
+    eventually("more news", lambda: world.status("defaults", "shop")["matchedServices"] == 3)
+    world.wait_ready("defaults", "shop")
+    told = [reason for reason, policy in world.events("shop") if policy == "defaults"]
+    assert (told.count("RouteTie"), told.count("HostTaken")) == (1, 1)
 
 
 def test_reason_host_conflict(world: World) -> None:
@@ -200,6 +219,7 @@ def test_reason_name_conflict(world: World) -> None:
     world.service("reviews", "shop")
     world.policy("defaults", "shop", developersFrom=only(world))
     assert "virtualservice-operator.dev/adopt=true" in entry(world, "NameConflict")["message"]
+    world.wait_event("NameConflict", "defaults", "shop")
     settled(world, Kstatus.FAILED)
 
 
@@ -234,6 +254,7 @@ def test_reason_admission_rejected(world: World, admission: None) -> None:
     found = entry(world, "AdmissionRejected")
     assert found["state"] == "Failed"
     assert "the house has closed" in found["message"]
+    world.wait_event("AdmissionRejected", "defaults", "shop")
     settled(world, Kstatus.IN_PROGRESS)
 
 
@@ -257,16 +278,29 @@ def test_reason_apply_failed(world: World) -> None:
     assert "user keeps changing or deleting VirtualService" in entry(world, "ApplyFailed")["message"]
 
 
+TO_SECRETS = """\
+{% extends "base" %}
+{% block rules_before_default %}
+{% if ServiceName == "ratings" %}
+- name: secrets
+  match: [{uri: {prefix: /secrets}}]
+  route: [{destination: {host: secrets.kube-system.svc.cluster.local}}]
+{% endif %}
+{% endblock %}
+"""
+
+
 def test_reason_output_not_allowed(world: World) -> None:
-    """A body that its variables make too long costs the Service whose name is long, and no other."""
-    name = "a" * 63
+    """A template that leads elsewhere for one Service costs that Service, and no other."""
     shop_with_alice(world, "reviews")
-    world.service(name, "shop")
-    copies = {"whenMissing": "Reject", "reject": {"body": "{{ServiceName}}" * 200}}
-    world.policy("defaults", "shop", developersFrom=only(world, "alice"), copies=copies)
-    found = entry(world, "OutputNotAllowed", name)
+    world.service("ratings", "shop")
+    world.policy("defaults", "shop", developersFrom=only(world, "alice"), template={"virtualService": TO_SECRETS})
+    found = entry(world, "OutputNotAllowed", "ratings")
     assert found["state"] == "Failed"
-    assert "at most 8192 characters" in found["message"]
+    assert (
+        'destination.host: "secrets.kube-system.svc.cluster.local" is neither the Service nor a copy'
+        in found["message"]
+    )
     assert entry(world, "Programmed")["state"] == "Programmed"
     settled(world, Kstatus.FAILED)
 

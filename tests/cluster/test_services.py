@@ -20,7 +20,7 @@ def test_a_new_service_gets_its_virtual_service(world: World) -> None:
     assert written["metadata"]["annotations"] == {"virtualservice-operator.dev/policies": "defaults"}
 
 
-def test_a_services_new_port_gets_its_rules(world: World) -> None:
+def test_update_of_a_service_in_the_default_namespace(world: World) -> None:
     shop_with_alice(world, "orders")
     world.service("orders", "shop", ("http", 80), ("grpc", 9090))
     rules = ["defaults.alice.http", "default.http", "default.grpc"]

@@ -145,3 +145,9 @@ def test_events_tell_of_what_was_created(world: World) -> None:
         return [event["message"] for event in events["items"] if event["reason"] == "VirtualServiceCreated"]
 
     assert eventually("there is one", messages) == ["1 VirtualService created: reviews-virtual-service"]
+
+
+def test_events_tell_of_what_was_deleted(world: World) -> None:
+    shop_with_alice(world, "reviews")
+    world.delete_service("reviews", "shop")
+    world.wait_event("VirtualServiceDeleted", "defaults", "shop")

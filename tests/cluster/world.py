@@ -197,6 +197,15 @@ class World:
         entries = self.status(policy, namespace).get("services", [])
         return next((item for item in entries if item["name"] == service), {})
 
+    def events(self, namespace: str) -> list[tuple[str, str]]:
+        """Return (reason, policy) of each Event on a policy of a namespace."""
+        found = self.get(f"/api/v1/namespaces/{self.ns(namespace)}/events") or {"items": []}
+        return [(item["reason"], item["involvedObject"]["name"]) for item in found["items"]]
+
+    def wait_event(self, reason: str, policy: str, namespace: str) -> None:
+        """Return when a policy has an Event of this reason."""
+        eventually(f"Event {reason} on {policy}", lambda: (reason, policy) in self.events(namespace))
+
     def wait_ready(self, policy: str, namespace: str) -> None:
         """Return when the policy is Ready at its present generation."""
         eventually(

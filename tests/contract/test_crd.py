@@ -55,6 +55,12 @@ def test_every_string_has_a_limit() -> None:
     assert [path for path, part in strings if not part.keys() & {"maxLength", "enum", "format"}] == []
 
 
+def test_every_pattern_is_accompanied_by_a_rule_that_says_it_in_words() -> None:
+    shaped = [(path, part) for path, part in PARTS if "pattern" in part]
+    assert shaped
+    assert [path for path, part in shaped if "x-kubernetes-validations" not in part] == []
+
+
 def test_every_list_says_how_it_is_merged() -> None:
     assert [path for path, part in PARTS if part["type"] == "array" and "x-kubernetes-list-type" not in part] == []
 

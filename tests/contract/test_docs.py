@@ -155,6 +155,14 @@ def test_the_tests_that_the_parity_page_names_exist() -> None:
     assert absent == []
 
 
+def test_each_flow_of_the_parity_page_has_a_test_that_is_named_after_it() -> None:
+    part = (ROOT / "docs/parity.md").read_text().partition("## Flows")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| `[^`|]+::test_(\w+)` \|$", part, re.MULTILINE)
+    assert len(rows) == 8
+    names = {flow: re.sub(r"[^a-z ]", "", flow.lower()).replace(" ", "_") for flow, _ in rows}
+    assert [flow for flow, test in rows if names[flow] not in test] == []
+
+
 def test_the_flags_of_the_operations_page_are_those_of_the_program() -> None:
     from virtualservice_operator.cli.run import run
 

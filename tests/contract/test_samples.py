@@ -1,4 +1,7 @@
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -6,6 +9,7 @@ from contract.samples import (
     INVALID,
     NOT_ACCEPTED,
     QUICKSTART,
+    REFUSED,
     ROOT,
     TEMPLATES,
     VALID,
@@ -17,6 +21,10 @@ from contract.samples import (
 )
 from contract.test_crd import PARTS
 from rendered import RENDERER
+from virtualservice_operator.api.v1alpha1 import RoutingPolicy
+from virtualservice_operator.api.v1alpha1.fields import Model
+from virtualservice_operator.api.v1alpha1.rules import Rule, Ruled
+from virtualservice_operator.cli.files import read_files
 from virtualservice_operator.core.objects import Finding, Key, Policy, Service
 from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.resolution import PlanSettings
@@ -109,12 +117,68 @@ def test_every_invalid_sample_holds_one_document_named_after_its_file() -> None:
     assert {path.name: names for path, names in found.items() if names != [path.stem]} == {}
 
 
+CEL = [(path, rule) for path, part in PARTS for rule in part.get("x-kubernetes-validations", ())]
+MESSAGES = {rule["message"] for _, rule in CEL}
+# Those that compare with the object before: an edit, which no sample can show (tests/cluster/test_modes.py).
+OF_CHANGES = {rule["message"] for _, rule in CEL if "oldSelf" in rule["rule"]}
+
+
+def message_in(text: str) -> str | None:
+    """Return the message of the CEL rule that a text tells of; the text may be shorter, and longer by what to write."""
+    said = re.sub(r'^"[^"]*": ', "", text.partition(": Invalid value: ")[2])
+    return next(
+        (message for message in MESSAGES if said and (said.startswith(message) or message.startswith(said))), None
+    )
+
+
+REFUSED_BY_CEL = [(sample, message) for sample in REFUSED if (message := message_in(sample.text)) is not None]
+
+
 def test_every_cel_rule_has_a_sample_that_breaks_it() -> None:
-    found = [rule for _, part in PARTS for rule in part.get("x-kubernetes-validations", ())]
-    rules = [rule["message"] for rule in found if "oldSelf" not in rule["rule"]]  # an edit: tests/cluster/test_modes.py
-    said = [sample.text for sample in INVALID if sample.reason is None]
-    assert rules
-    assert [rule for rule in rules if not any(rule[:20] in text for text in said)] == []
+    assert OF_CHANGES
+    assert MESSAGES - OF_CHANGES - {message for _, message in REFUSED_BY_CEL} == set()
+
+
+def declared(kind: Any) -> Iterator[Rule]:
+    """Yield every rule that is declared in a model, in the models of its fields, and on the fields."""
+    if isinstance(kind, Ruled):
+        yield from kind.rules
+    elif isinstance(kind, type) and issubclass(kind, Model):
+        yield from kind.RULES
+        for field in kind.model_fields.values():
+            for part in (field.annotation, *field.metadata):
+                yield from declared(part)
+    for part in get_args(kind):
+        yield from declared(part)
+
+
+def test_every_cel_rule_is_declared_with_its_twin_in_python() -> None:
+    rules = {(rule.condition, rule.message): rule.holds for rule in declared(RoutingPolicy)}
+    assert {(rule["rule"], rule["message"]) for _, rule in CEL} == rules.keys()
+    assert {message for (_, message), holds in rules.items() if holds is None} == OF_CHANGES
+
+
+@pytest.mark.parametrize("sample", REFUSED, ids=name_of)
+def test_what_the_api_server_refuses_is_refused_without_one(sample: Invalid) -> None:
+    assert read_files([str(sample.path)], "default").problems != ()
+
+
+@pytest.mark.parametrize(("sample", "message"), REFUSED_BY_CEL, ids=[sample.path.stem for sample, _ in REFUSED_BY_CEL])
+def test_what_a_cel_rule_refuses_is_refused_without_it_in_the_same_words(sample: Invalid, message: str) -> None:
+    field = re.sub(r"\[([a-z]+)\]", r".\1", sample.text.partition(": Invalid value: ")[0])
+    problems = read_files([str(sample.path)], "default").problems
+    assert any(f": {field}: " in problem and message in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(("sample", "message"), REFUSED_BY_CEL, ids=[sample.path.stem for sample, _ in REFUSED_BY_CEL])
+def test_what_was_stored_before_a_cel_rule_was_there_is_not_accepted(sample: Invalid, message: str) -> None:
+    (document,) = documents(sample.path.read_text())
+    policy = decode(document)
+    assert isinstance(policy, Policy)
+    rejection = rejection_of(policy)
+    assert rejection is not None
+    assert rejection.reason == "InvalidSpec"
+    assert message in rejection.message
 
 
 def test_an_invalid_sample_that_does_not_say_why_is_an_error(tmp_path: Path) -> None:

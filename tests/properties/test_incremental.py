@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given
 
+from builders import developers, policy
 from properties.worlds import Step, beginning, plan_all, said, steps
 from virtualservice_operator.core.changes import Action, Change, PlaceholderChange
 from virtualservice_operator.core.objects import Service
@@ -19,6 +20,17 @@ def test_after_each_step_all_is_as_if_it_were_planned_anew(taken: list[Step]) ->
             assert [change.why for change in plan.changes] == [], f"{plan.key} is left behind by {step}"
             if not plan.waiting:
                 assert told.get(plan.key, {}) == said(plan), f"the policies of {plan.key} were not told of {step}"
+
+
+def test_who_reaches_a_namespace_is_told_anew_to_services_that_have_no_namesake() -> None:
+    """The command that grants placeholders names all that reach the namespace: too rare for random steps to meet."""
+    world = beginning()
+    world.apply(Step(policy("shop/p", {"placeholder": {"mode": "Alias", "createFor": "AllServices"}})))
+    for listed in ([], ["alice"], ["bob"]):
+        world.apply(Step(policy("pay/p", {"developers": developers(*listed)})))
+        told = world.told()
+        for plan in plan_all(world):
+            assert told.get(plan.key, {}) == said(plan), f"the policies of {plan.key} were not told"
 
 
 @given(steps)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import assume, given
@@ -24,11 +25,16 @@ from virtualservice_operator.core.objects import ClusterObject, Key, Policy, Ser
 from virtualservice_operator.core.ownership import assigned_key, clients_of, share_clients
 from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.precedence import in_precedence
-from virtualservice_operator.core.resolution import permits
+from virtualservice_operator.core.resolution import PlanSettings, permits
 from virtualservice_operator.core.selection import governs
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.touch import touched_keys
 
+CONSENTS = [
+    replace(SETTINGS, requires_consent=True),
+    replace(SETTINGS, requires_placeholder_consent=False),
+    replace(SETTINGS, requires_consent=True, requires_placeholder_consent=False),
+]
 KEYS = [Key(where, name) for where in (*POLICY_NAMESPACES, *DEVELOPER_NAMESPACES) for name in SERVICES]
 
 
@@ -114,9 +120,11 @@ def test_each_port_with_a_rule_has_a_catch_all_and_it_comes_last(objects: list[C
         assert kinds[-1]
 
 
-@given(clusters())
-def test_each_destination_is_the_service_or_a_copy_that_a_policy_may_use(objects: list[ClusterObject]) -> None:
-    snapshot = snapshot_of(objects)
+@given(clusters(), st.sampled_from([SETTINGS, *CONSENTS]))
+def test_each_destination_is_the_service_or_a_copy_that_a_policy_may_use(
+    objects: list[ClusterObject], settings: PlanSettings
+) -> None:
+    snapshot = Snapshot(settings, objects)
     plans = plan_all(snapshot)
     placed = placeholders_of(plans)
     for document in documents(plans):
@@ -132,12 +140,19 @@ def test_each_destination_is_the_service_or_a_copy_that_a_policy_may_use(objects
             for route in rule.get("route", ()):
                 name, namespace = route["destination"]["host"].split(".")[:2]
                 assert namespace in allowed
-                consent = getattr(snapshot.namespace(namespace), "consents_to", None)
-                assert namespace == own or consent is None or {"*", own} & set(consent)
+                assert namespace == own or consents(snapshot, namespace, own, unless_said=not settings.requires_consent)
                 assert snapshot.service(Key(namespace, name)) is not None or Key(namespace, name) in placed
-    for place in placed:
-        consent = getattr(snapshot.namespace(place.namespace), "consents_to", None)
-        assert {"*", *POLICY_NAMESPACES} & set(consent or ())
+    for source, plan in plans.items():
+        for place in placeholders_of({source: plan}):
+            unless_said = not settings.requires_placeholder_consent
+            assert snapshot.namespace(place.namespace) is not None
+            assert consents(snapshot, place.namespace, source.namespace, unless_said=unless_said)
+
+
+def consents(snapshot: Snapshot, namespace: str, policies_of: str, *, unless_said: bool) -> bool:
+    """Tell whether a namespace admits the policies of another, by its annotation."""
+    said = getattr(snapshot.namespace(namespace), "consents_to", None)
+    return unless_said if said is None else not {"*", policies_of}.isdisjoint(said)
 
 
 @given(st.data())

@@ -99,6 +99,36 @@ def test_what_the_schema_does_not_have_is_refused(http: list[dict[str, Any]], ex
     assert [text for text in found if expected in text]
 
 
+@pytest.mark.parametrize(
+    ("http", "expected"),
+    [
+        pytest.param(
+            {"name": "no", "directResponse": {"status": 503, "body": {"string": "x" * 8193}}},
+            "spec.http[0].directResponse.body.string: String should have at most 8192 characters",
+            id="a body too long",
+        ),
+        pytest.param(rule(timeout=5), "spec.http[0].timeout: Input should be a valid string", id="of a route"),
+        pytest.param(
+            rule(match=[header(exact="")]),
+            "spec.http[0].match[0].headers.x-developer.exact: String should have at least 1 character",
+            id="of one comparison and not of the other three",
+        ),
+        pytest.param(
+            rule(match=[header(contains="x")]),
+            "spec.http[0].match[0].headers.x-developer.contains: Extra inputs are not permitted",
+            id="of an unknown comparison",
+        ),
+        pytest.param(
+            rule(match=[header("X-Dev")]),
+            "spec.http[0].match[0].headers.X-Dev: String should match pattern '^[a-z0-9!#$%&'*+.^_|~-]+$'",
+            id="of a key",
+        ),
+    ],
+)
+def test_a_problem_has_the_path_that_it_has_in_the_object(http: dict[str, Any], expected: str) -> None:
+    assert problems(http, DEFAULT) == [expected]
+
+
 def test_an_unknown_field_of_the_spec_is_refused() -> None:
     assert problems(DEFAULT, gateways=["mesh"]) == ["spec.gateways: Extra inputs are not permitted"]
 

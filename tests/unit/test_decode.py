@@ -194,11 +194,15 @@ def test_the_digest_of_a_status_does_not_depend_on_the_order_of_its_keys() -> No
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        pytest.param({"priorities": 1}, "spec.priorities: Extra inputs", id="unknown field"),
-        pytest.param({"priority": 1001}, "spec.priority: Input should be less than", id="limit"),
-        pytest.param({"developers": [{}]}, "spec.developers[0].name: Field required", id="in a list"),
-        pytest.param({"matches": [{"type": "Query", "name": "x"}]}, "spec.matches[0].type: Input", id="unknown type"),
-        pytest.param({"developers": [{"name": "a"}, {"name": "a"}]}, "'a' is listed twice", id="listed twice"),
+        pytest.param({"priorities": 1}, "spec.priorities: there is no such field; remove it", id="unknown field"),
+        pytest.param({"priority": 1001}, "spec.priority: 1001: Input should be less than", id="limit"),
+        pytest.param({"developers": [{}]}, "spec.developers[0].name: it is missing; add it", id="in a list"),
+        pytest.param(
+            {"matches": [{"type": "Query", "name": "x"}]}, "spec.matches[0].type: 'Query': Input", id="unknown type"
+        ),
+        pytest.param(
+            {"developers": [{"name": "a"}, {"name": "a"}]}, "spec: developers: 'a' is listed twice", id="listed twice"
+        ),
     ],
 )
 def test_a_spec_that_does_not_fit_becomes_a_policy_without_one_and_says_where(spec: Any, said: str) -> None:
@@ -208,8 +212,38 @@ def test_a_spec_that_does_not_fit_becomes_a_policy_without_one_and_says_where(sp
     assert said in found.problems[0]
 
 
-def test_all_problems_of_a_spec_are_said() -> None:
-    assert len(policy("shop/defaults", {"priority": 1001, "developers": [{}]}).problems) == 2
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        pytest.param({"matches": [{"type": "Cookie"}]}, "spec.matches[0].name: name is needed", id="of an object"),
+        pytest.param(
+            {"defaultRoute": {"timeout": "soon"}},
+            "spec.defaultRoute.timeout: 'soon': must be a number with a unit",
+            id="of a field",
+        ),
+        pytest.param(
+            {"services": {"selector": {"matchLabels": {"a b": "c"}}}},
+            "spec.services.selector.matchLabels: 'a b': must be a label's key, such as app",
+            id="of the key of a map",
+        ),
+    ],
+)
+def test_a_spec_that_only_breaks_rules_is_read_all_the_same(spec: Any, problem: str) -> None:
+    found = policy("shop/defaults", {"foreignVirtualServices": "Keep", **spec})
+    assert found.spec is not None
+    assert found.spec.foreign_virtual_services == "Keep"
+    (said,) = found.problems
+    assert said.startswith(problem)
+
+
+def test_all_problems_of_a_spec_are_said_and_each_once() -> None:
+    found = policy("shop/defaults", {"priority": 1001, "matches": [{"type": "Baggage"}, {"type": "Header"}]})
+    said = "name is needed for Header, Baggage and Cookie; SourceNamespace takes none"
+    assert found.problems == (
+        "spec.priority: 1001: Input should be less than or equal to 1000",
+        f"spec.matches[0].name: {said}",
+        f"spec.matches[1].name: {said}",
+    )
 
 
 # ---- VirtualServices

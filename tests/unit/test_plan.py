@@ -265,7 +265,12 @@ KEEPING = policy("shop/defaults", {"developers": developers("alice"), "foreignVi
     [
         pytest.param(OLD, [], ("Failed", "ranks first"), id="older"),
         pytest.param(YOUNG, [], ("Programmed", "is younger, so Istio ignores it"), id="younger"),
-        pytest.param(YOUNG, ["."], ("Failed", "ranks first"), id="younger and private"),
+        pytest.param(
+            YOUNG,
+            ["."],
+            ("Failed", "goes first for clients in shop, to which alone it is exported"),
+            id="younger and private",
+        ),
     ],
 )
 def test_who_keeps_is_never_told_to_make_one_of_the_same_namespace_private(
@@ -317,6 +322,33 @@ def test_what_is_exported_by_name_is_written_beside_an_older_public_one_which_co
 def test_an_older_one_that_a_client_of_ours_sees_by_name_comes_first() -> None:
     found = plan(given(seen_in("market/theirs", "alice"), defaults=exported(".", "alice")))
     assert stands(found) == ("Failed", "HostConflict")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "why"),
+    [
+        (["client"], [], "goes first for clients in client, to which alone it is exported; take"),
+        (
+            ["d", "c", "b", "a"],
+            [],
+            "goes first for clients in a, b, c and 1 more, to which alone it is exported; take",
+        ),
+        ([".", "alice"], ["market", "alice"], "goes first for clients in its own namespace, market; take"),
+        (["alice"], ["alice"], "is older; take"),
+        ([], [], "is older; take"),
+    ],
+    ids=["by name", "to many", "private there", "both by name", "both public"],
+)
+@pytest.mark.parametrize("is_written", [False, True], ids=["yet to be written", "written"])
+def test_why_a_foreign_one_goes_first_is_said_as_it_is(
+    theirs: list[str], ours: list[str], why: str, *, is_written: bool
+) -> None:
+    cluster = given(defaults=exported(*ours) if ours else DEFAULTS)
+    if is_written:
+        done(cluster)
+        why = why.replace("is older", "ranks first")
+    cluster.put(seen_in("market/theirs", *theirs))
+    assert f"claims {HOST} too and {why}" in plan(cluster).entries["defaults"].message
 
 
 def test_a_template_may_export_to_anybody_so_every_claim_counts() -> None:
@@ -477,8 +509,10 @@ def test_of_a_held_policy_and_one_in_force_the_first_that_says_so_decides_whethe
 
 
 def test_a_value_that_istio_would_refuse_is_not_written() -> None:
-    match = {"type": "Header", "name": "uri"}
-    found = plan(given(defaults=policy("shop/defaults", {"developers": developers("alice"), "matches": [match]})))
+    refused = policy(
+        "shop/defaults", {"developers": developers("alice"), "matches": [{"type": "Header", "name": "uri"}]}
+    )
+    found = plan(given(defaults=replace(refused, problems=())))  # as if nothing had looked at the policy
     assert found.changes == ()
     assert stands(found) == ("Failed", "OutputNotAllowed")
     assert "uri is part of the request line" in found.entries["defaults"].message
@@ -500,3 +534,23 @@ def test_nothing_is_touched_in_a_system_namespace() -> None:
     cluster = snapshot(managed("istio-system/reviews-virtual-service"), service("kube-system/dns"))
     assert plan(cluster, "istio-system/reviews").changes == ()
     assert plan(cluster, "kube-system/dns").changes == ()
+
+
+# ---- only what is routed
+
+
+def test_who_cannot_be_known_to_be_unknown_needs_no_virtual_service() -> None:
+    """Of a prefix it cannot be told that nobody's was sent, so there is no rule for unknown developers."""
+    prefix = [{"type": "Header", "name": "x-developer", "matchType": "Prefix"}]
+    spec = {"virtualServiceFor": "RoutedServices", "copies": {"unknownDeveloper": "Reject"}, "matches": prefix}
+    for listed in ([], developers("bob")):
+        cluster = given(*namespaces("bob"), defaults=policy("shop/defaults", {**spec, "developers": listed}))
+        assert stands(plan(cluster)) == ("Skipped", "NothingToRoute")
+    alice = policy("shop/defaults", {**spec, "developers": developers("alice", "bob")})
+    assert stands(plan(given(*namespaces("bob"), defaults=alice))) == ("Programmed", "Programmed")
+
+
+def test_a_rule_for_unknown_developers_is_something_to_route() -> None:
+    spec = {"virtualServiceFor": "RoutedServices", "copies": {"unknownDeveloper": "Reject"}, "developers": []}
+    cluster = given(defaults=policy("shop/defaults", spec))
+    assert [rule["name"] for rule in written(cluster)["spec"]["http"]] == ["unknown-developer", "default"]

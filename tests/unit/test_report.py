@@ -1,3 +1,4 @@
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from virtualservice_operator.core.changes import Entry
 from virtualservice_operator.core.objects import ClusterObject, Finding
 from virtualservice_operator.core.report import Standing, failed_entry, policy_status
 from virtualservice_operator.core.resolution import ResolvedPolicy
+from virtualservice_operator.core.wording import cut, stored_size
 
 NOW = "2026-02-02T00:00:00Z"
 
@@ -204,9 +206,85 @@ def test_a_status_fits_its_schema_whatever_is_said() -> None:
         for index, reason in enumerate(Reason)
     ]
     found = status(*entries, replace(entries[0], service="observed", planned_change=max(PlannedChange, key=len)))
-    assert len(RoutingPolicyStatus.model_validate(found).services or ()) == 64
+    assert len(RoutingPolicyStatus.model_validate(found).services or ()) > 8
     for entry_of_each in entries:
         RoutingPolicyStatus.model_validate(status(entry_of_each))
+
+
+# ---- the size of a status
+
+
+def bytes_of(found: Mapping[str, Any]) -> int:
+    """Return the size in the widest form of the same JSON: with spaces, and with every other character escaped."""
+    return len(json.dumps(found))
+
+
+def test_a_status_over_two_thousand_services_with_long_names_stays_under_32_kib() -> None:
+    people = tuple("d" * 61 + f"{index:02}" for index in range(12))
+    missing = "developer {}: {}/{} has no port grpc (9090); requests for it go to the default; add the port to the copy"
+    entries = []
+    for index in range(2000):
+        name = "s" * 59 + f"{index:04}"
+        findings = tuple(Finding(Reason.PORT_MISMATCH, missing.format(who, who, name)) for who in people)
+        entries.append(
+            entry(
+                name,
+                "PartiallyProgrammed",
+                "PortMismatch",
+                "; ".join(finding.message for finding in findings),
+                virtual_service=f"{name}-virtual-service",
+                developers=people,
+                findings=findings,
+                ties=tuple(f"{name}: {finding.message}" for finding in findings),
+            )
+        )
+    found = status(*entries, FAILED)
+    assert bytes_of(found) < 32 * 1024
+    assert found["services"][0]["name"] == "orders"
+    assert [item["name"][-4:] for item in found["services"][1:4]] == ["0000", "0001", "0002"]
+    assert 15 < len(found["services"]) < 64
+    assert len(found["services"]) + found["omittedServices"] == found["matchedServices"] == 2001
+
+
+def test_the_status_of_many_ordinary_services_shows_sixty_four() -> None:
+    routed = [
+        entry(f"service-{index:04}", virtual_service=f"service-{index:04}-virtual-service", developers=("alice", "bob"))
+        for index in range(2000)
+    ]
+    found = status(*routed)
+    assert (len(found["services"]), found["omittedServices"]) == (64, 1936)
+
+
+@pytest.mark.parametrize("character", ["x", "ж", "語", "😀", '"', "<", "\x01"])
+def test_what_takes_several_bytes_counts_as_such(character: str) -> None:
+    said: dict[str, Any] = {"message": character * 5000, "ties": (character * 5000,)}
+    failed = [entry(f"s{index:02}", "Failed", "AdmissionRejected", **said) for index in range(64)]
+    rejected = Finding(Reason.INVALID_TEMPLATE, character * 5000)
+    found = status(*failed, replace(failed[0], rejection=rejected, findings=(rejected,)))
+    assert stored_size(found) <= 30 * 1024
+    assert len(found["services"]) >= 8
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param({"a": [1, "b"]}, 13, id="without spaces"),
+        pytest.param("é", 4, id="two bytes"),
+        pytest.param("😀", 6, id="four bytes"),
+        pytest.param('"', 4, id="a quote"),
+        pytest.param("<", 8, id="escaped by Go"),
+        pytest.param("\u2028", 8, id="escaped by Go too"),
+    ],
+)
+def test_the_stored_size_is_in_bytes(value: Any, expected: int) -> None:
+    assert stored_size(value) == expected
+
+
+def test_a_message_of_wide_characters_is_cut_so_that_it_fits() -> None:
+    assert cut("ж" * 1024) == "ж" * 1024
+    short = cut("語" * 1024)
+    assert short == "語" * 681 + "…"
+    assert stored_size(short) <= 2 * 1024
 
 
 # ---- Accepted
@@ -229,6 +307,13 @@ def test_a_policy_that_is_not_accepted_and_froze_something_says_that_too() -> No
     assert found["Programmed"][:2] == ("False", "Frozen")
     assert found["Ready"][:2] == ("False", "InvalidSpec")
     assert found["Stalled"][:2] == ("True", "InvalidSpec")
+
+
+def test_a_command_is_never_cut_within_a_word() -> None:
+    """Half a list of namespaces, pasted, would close a namespace to all that did not fit."""
+    said = "to grant it: kubectl annotate namespace alice " + "x" * 300
+    (found,) = status(entry("reviews", "PartiallyProgrammed", "RefNotPermitted", said))["services"]
+    assert found["message"] == "to grant it: kubectl annotate namespace alice…"
 
 
 def test_a_long_reason_is_cut() -> None:

@@ -66,7 +66,8 @@ def test_a_policy_that_does_not_fit_the_schema_is_not_accepted_and_all_is_said()
     assert found is not None
     assert found.reason == "InvalidSpec"
     assert found.message == (
-        "spec.priority: Input should be less than or equal to 1000; spec.developers[0].name: Field required"
+        "spec.priority: 1001: Input should be less than or equal to 1000; "
+        "spec.developers[0].name: it is missing; add it"
     )
 
 
@@ -86,7 +87,7 @@ def test_a_policy_that_is_not_accepted_has_no_developers() -> None:
     ("match", "expected"),
     [
         pytest.param(
-            {"value": "{{ Developer }}"},
+            {"value": "{{ DeveloperName }}-{{ Developer }}"},
             "spec.matches[0].value: {{ Developer }} is not a variable; use one of ServiceName, ServiceNamespace, "
             "DeveloperName, DeveloperNamespace",
             id="unknown variable",

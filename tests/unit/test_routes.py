@@ -283,6 +283,36 @@ def test_what_was_decided_by_names_only_is_a_tie_that_both_say() -> None:
     assert entry(cluster, policy_name="b").ties == (said,)
 
 
+def test_a_tie_that_would_be_is_a_conflict_to_a_policy_that_observes_and_to_no_other() -> None:
+    winning = contested({"mode": "Observe"}, {})
+    remedy = "by name only; give one of them a higher priority"
+    seen = entry(winning, policy_name="a")
+    assert (seen.state, seen.planned_change) == ("Observed", "conflict")
+    assert seen.message == (
+        f"x-developer=alice goes to alice by a (priority 0), not by b: {remedy}; would add a.alice; remove b.alice"
+    )
+    assert entry(winning, policy_name="b").ties == ()
+    losing = entry(contested({}, {"mode": "Observe"}), policy_name="b")
+    assert losing.planned_change == "conflict"
+    assert losing.message == (
+        f"x-developer=alice goes to alice by a (priority 0), not by b: {remedy}; would change nothing"
+    )
+
+
+def test_what_priority_would_decide_is_no_conflict_to_a_policy_that_observes() -> None:
+    found = entry(contested({}, {"mode": "Observe", "priority": -1}), policy_name="b")
+    assert (found.planned_change, found.message) == (
+        "none",
+        "would change nothing; x-developer=alice: a wins by priority 0 over -1",
+    )
+
+
+def test_of_several_ties_that_would_be_one_is_said_and_the_others_counted() -> None:
+    matches = [header(name=name) for name in ("x", "y", "z")]
+    found = entry(contested({"matches": matches}, {"mode": "Observe", "matches": matches}), policy_name="b")
+    assert found.message.endswith("give one of them a higher priority; and 2 more; would change nothing")
+
+
 def test_a_policy_that_lost_one_developer_keeps_the_others() -> None:
     cluster = given(
         policy("shop/a", {"developers": developers(alice=["alice"])}),

@@ -38,8 +38,31 @@ def test_what_istio_tries_again_on_is_taken(conditions: str) -> None:
 )
 def test_what_istio_does_not_know_is_refused(conditions: str) -> None:
     spec = {"defaultRoute": {"retries": {"attempts": 1, "retryOn": conditions}}}
-    assert "retryOn takes statuses of HTTP and these conditions" in refusal(spec)
+    assert "takes statuses of HTTP and these conditions" in refusal(spec)
 
 
 def test_the_receipt_is_not_in_the_header_host() -> None:
     assert "host cannot be set in a response" in refusal({"routedToHeader": "host"})
+
+
+@pytest.mark.parametrize("duration", ["99999h", "0099999h", "5999940m", "359996400s", "359996400000ms", "99998h60m"])
+def test_the_longest_duration_is_taken(duration: str) -> None:
+    assert RoutingPolicySpec.model_validate({"defaultRoute": {"timeout": duration}})
+
+
+@pytest.mark.parametrize(
+    "duration", ["99999h1ms", "100000h", "99999h59m", "9" * 31 + "h", "2562047h48m", "9" * 31 + "s"]
+)
+def test_a_longer_one_is_refused_before_anybody_converts_it(duration: str) -> None:
+    said = refusal({"defaultRoute": {"timeout": duration}})
+    assert "must be 99999h or less; for no limit leave the field out" in said
+
+
+def test_what_is_no_duration_is_told_so_and_no_more() -> None:
+    assert refusal({"defaultRoute": {"timeout": "soon"}}).startswith("1 validation error")
+
+
+def test_a_header_in_upper_case_is_told_how_to_write_it() -> None:
+    said = refusal({"routedToHeader": "X-Routed-To", "matches": [{"type": "Header", "name": "X-Dev"}]})
+    assert "header names are lower case: write x-routed-to" in said
+    assert "header names are lower case: write x-dev" in said

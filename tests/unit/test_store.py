@@ -101,6 +101,23 @@ def test_what_a_write_of_ours_has_stored_needs_no_new_plan(store: Store, touched
     assert touched == set()
 
 
+def test_a_policy_that_is_suspended_is_told_when_what_it_holds_is_written_or_deleted() -> None:
+    reviewed: list[Key] = []
+    store = Store(SETTINGS, lambda _: None, reviewed.append)
+    for kind in KINDS:
+        store.replace_all(kind, (), 10)
+    store.put(policy("shop/q", {"mode": "Suspended"}))
+    store.put(policy("shop/p"))
+    reviewed.clear()
+    store.put_written(replace(ours(11), policies="p,q"))
+    assert reviewed == [key("shop/q")]
+    store.put_written(replace(ours(12), policies="p"))
+    assert reviewed == [key("shop/q")] * 2
+    store.put_written(replace(ours(13), policies="q"))
+    store.forget_deleted(replace(ours(13), policies="q"))
+    assert reviewed == [key("shop/q")] * 4
+
+
 def test_one_that_was_released_may_claim_hosts_of_others(store: Store, touched: set[Key]) -> None:
     store.put_written(ours(11))
     unmarked = replace(ours(12), marked=False, hosts=("ratings",))

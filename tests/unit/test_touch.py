@@ -166,3 +166,34 @@ def test_ours_touches_the_service_it_belongs_to() -> None:
 def test_a_foreign_one_touches_what_it_claims_and_what_its_name_is_ours_for() -> None:
     found = touched(virtual_service("shop/ratings-virtual-service", "reviews", "orders.market.svc.cluster.local"))
     assert found == ["market/orders", "shop/ratings", "shop/reviews"]
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "expected"),
+    [
+        ({"mode": "Alias", "createFor": "AllServices"}, ["shop/ratings", "shop/reviews"]),
+        ({"mode": "ExternalName"}, ["shop/reviews"]),
+        (None, []),
+    ],
+    ids=["for all", "where one is remembered", "none"],
+)
+def test_a_policy_touches_what_was_told_who_reaches_a_namespace(
+    placeholder: dict[str, Any] | None, expected: list[str]
+) -> None:
+    spec = {"developers": developers("alice"), **({"placeholder": placeholder} if placeholder else {})}
+    remembered = {"virtualservice-operator.dev/deleted-copies": "alice"}
+    found = touched(
+        policy("pay/p", {"developers": developers("alice")}),
+        *namespaces("alice"),
+        policy("shop/defaults", spec),
+        *(
+            service(place)
+            for place in (
+                "shop/reviews",
+                "shop/ratings",
+            )
+        ),
+        managed("shop/reviews-virtual-service", annotations=remembered),
+        managed("shop/ratings-virtual-service"),
+    )
+    assert found == expected

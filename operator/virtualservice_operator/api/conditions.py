@@ -87,7 +87,7 @@ class ServiceState(StrEnum):
 
 
 class PlannedChange(StrEnum):
-    """What a policy in mode Observe would do to a VirtualService, the most urgent to know first."""
+    """What a policy in mode Observe would do for a Service, the most urgent to know first."""
 
     CONFLICT = "conflict"
     DELETE = "delete"

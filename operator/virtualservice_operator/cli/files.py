@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import ValidationError
 
 from virtualservice_operator.api import names
-from virtualservice_operator.api.v1alpha1 import RoutingPolicySpec
+from virtualservice_operator.api.v1alpha1 import read_spec
 from virtualservice_operator.core.objects import ClusterObject, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.kube.decode import DECODERS
 from virtualservice_operator.templates.values import printable
@@ -144,10 +143,10 @@ def _problems(kind: type[ClusterObject], document: Mapping[str, Any]) -> Iterato
     if kind in _SPECS and "spec" in document:
         yield from _SPECS[kind]("spec", document["spec"])
     if kind is Policy:
-        try:
-            RoutingPolicySpec.model_validate(document.get("spec") or {})
-        except ValidationError as error:
-            yield from (_explain(item) for item in error.errors(include_url=False))
+        if document.get("spec") is None:
+            yield "spec: it is missing; add it: spec: {} is a complete policy"
+            return
+        yield from read_spec(document["spec"])[1]
 
 
 # ---- what the decoders take for granted: each yields what is wrong about a value
@@ -216,19 +215,6 @@ _SPECS: Final[Mapping[type[ClusterObject], _Check]] = {
 def _shown(value: Any) -> str:
     is_scalar = value is None or isinstance(value, str | int | float)
     return printable(json.dumps(value, ensure_ascii=False) if is_scalar else repr(value), _SHOWN)
-
-
-def _explain(error: Any) -> str:
-    """Return a problem of a policy's spec: field, value, limit."""
-    path = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{path}: there is no such field; remove it, or see vso crd for those that there are"
-    if error["type"] == "missing":
-        return f"{path}: it is missing; add it"
-    message = error["msg"].removeprefix("Value error, ")
-    value = error.get("input")
-    shown = f"{value!r:.80}: " if isinstance(value, str | int | float) else ""
-    return f"{path}: {shown}{message}"
 
 
 def _completed(kind: type[ClusterObject], document: Mapping[str, Any], namespace: str) -> dict[str, Any]:

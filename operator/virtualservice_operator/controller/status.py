@@ -7,12 +7,20 @@ A small policy is written as soon as all of its Services are done; one that take
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from virtualservice_operator.api import names
-from virtualservice_operator.api.conditions import ConditionType, Reason, ServiceState
+from virtualservice_operator.api.conditions import ServiceState
+from virtualservice_operator.controller.events import (
+    Notice,
+    Told,
+    event_document,
+    name_of,
+    policies_of,
+    say_told,
+    told_of,
+)
 from virtualservice_operator.controller.gate import WriteGate
 from virtualservice_operator.controller.ledger import Ledger
 from virtualservice_operator.controller.queue import KeyQueue
@@ -20,39 +28,16 @@ from virtualservice_operator.controller.rendering import NoWorker, Templates
 from virtualservice_operator.controller.retries import Retries
 from virtualservice_operator.controller.store import Store
 from virtualservice_operator.controller.workers import Crew
-from virtualservice_operator.core.changes import Action, Change, PlaceholderChange
+from virtualservice_operator.core.changes import Change, PlaceholderChange
 from virtualservice_operator.core.objects import Key, Policy
 from virtualservice_operator.core.ownership import digest
 from virtualservice_operator.core.report import Standing, policy_status
 from virtualservice_operator.core.resolution import ResolvedPolicy
+from virtualservice_operator.core.troubles import find_troubles, known_after, said_troubles
 from virtualservice_operator.kube.decode import decode_policy
 from virtualservice_operator.kube.errors import RARELY, HeldBack, KubeError, Reaction, asked_wait, judge, must_wait
 
 logger = logging.getLogger(__name__)
-
-_SHOWN: Final = 3
-_EVENT_MESSAGE_LIMIT: Final = 1000
-
-
-class _Told(NamedTuple):
-    """An Event about objects: `what` of them, `done` to them."""
-
-    reason: str
-    type: str
-    what: str
-    done: str
-
-
-_DRIFT: Final = _Told("DriftRepaired", "Warning", "VirtualService", "changed or deleted by somebody else and repaired")
-_VIRTUAL_SERVICES: Final = {
-    Action.CREATE: _Told("VirtualServiceCreated", "Normal", "VirtualService", "created"),
-    Action.DELETE: _Told("VirtualServiceDeleted", "Normal", "VirtualService", "deleted"),
-}
-_PLACEHOLDERS: Final = {
-    Action.CREATE: _Told("PlaceholderCreated", "Normal", "placeholder", "created"),
-    Action.DELETE: _Told("PlaceholderRemoved", "Normal", "placeholder", "removed"),
-    Action.RELEASE: _Told("PlaceholderPromoted", "Normal", "placeholder", "left to whoever has deployed the Service"),
-}
 
 
 class StatusWriter:
@@ -86,12 +71,13 @@ class StatusWriter:
         self._metrics = gate.metrics
         self._retries = Retries()
         self._complete: set[Key] = set()
-        self._told: defaultdict[Key, dict[_Told, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._troubles: dict[Key, tuple[str, frozenset[str]]] = {}  # with the policy's uid
+        self._told: defaultdict[Key, dict[Told, list[str]]] = defaultdict(lambda: defaultdict(list))
 
     def forget(self) -> None:
         """Begin anew: another replica may have written since."""
         self.ledger.forget_all()
-        for known in (self._told, self._settled, self._busy_since, self._written_at):
+        for known in (self._told, self._troubles, self._settled, self._busy_since, self._written_at):
             known.clear()
         self._retries = Retries()
         self._complete.clear()
@@ -103,13 +89,12 @@ class StatusWriter:
 
     def tell(self, change: Change | PlaceholderChange, *, drifted: bool = False) -> None:
         """Note a change that went through; it becomes part of an Event on each policy it was made for."""
-        found = _PLACEHOLDERS if isinstance(change, PlaceholderChange) else _VIRTUAL_SERVICES
-        told = _DRIFT if drifted else found.get(change.action)
+        told = told_of(change, drifted=drifted)
         if told is None:
             return
         for policy in policies_of(change):
             if self._store.snapshot.policy(policy) is not None:
-                self._told[policy][told].append(_name_of(change))
+                self._told[policy][told].append(name_of(change))
                 self.review(policy)
 
     def crew(self) -> Crew:
@@ -127,7 +112,7 @@ class StatusWriter:
     async def _visit(self, key: Key) -> None:
         resolved = self._store.snapshot.policy(key)
         if resolved is None:
-            for known in (self._told, self._settled, self._busy_since, self._written_at):
+            for known in (self._told, self._troubles, self._settled, self._busy_since, self._written_at):
                 known.pop(key, None)
             self._retries.forget(key)
             self._metrics.forget_policy(key)
@@ -178,8 +163,9 @@ class StatusWriter:
         status = policy_status(standing, policy.conditions, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         frozen = sum(entry.state is ServiceState.FROZEN for entry in standing.entries.values())
         self._metrics.show_policy(policy.key, status, frozen)
-        if digest(status) == policy.status_digest or await self._apply(policy, status):
-            await self._write_events(policy, status)
+        is_news = digest(status) != policy.status_digest
+        if not is_news or await self._apply(policy, status):
+            await self._write_events(standing, is_news=is_news)
 
     def _has_failed(self, standing: Standing) -> bool:
         """Tell whether a policy of which all was known has a Service that failed: that does not wait for others."""
@@ -211,86 +197,26 @@ class StatusWriter:
 
     # ---- Events
 
-    async def _write_events(self, policy: Policy, status: dict[str, Any]) -> None:
+    async def _write_events(self, standing: Standing, *, is_news: bool) -> None:
+        """Write what was told since, and what has begun to stand; `is_news`: the status says something new."""
+        policy = standing.policy.policy
         told = self._told.pop(policy.key, {})
-        events = [
-            (
-                item.reason,
-                item.type,
-                f"{len(found)} {item.what}{'s' if len(found) > 1 else ''} {item.done}: {_list(found)}",
-            )
-            for item, found in told.items()
-        ]
-        events.extend(_transitions(policy, status))
-        for reason, kind, message in events:
+        notices = [say_told(item, found) for item, found in told.items()]
+        notices.extend(self._new_troubles(standing, is_news=is_news))
+        for notice in notices:
             try:
                 with self._gate.request("Event", "create", policy.key):
-                    await self._client.create_event(_event(policy, reason, kind, message))
+                    await self._client.create_event(event_document(policy, notice))
             except KubeError as error:
                 if judge(error).reaction is Reaction.DROP:
                     return  # the namespace is being deleted, and the policy with it
-                logger.warning("cannot write Event %s on RoutingPolicy %s: %s", reason, policy.key, error)
+                logger.warning("cannot write Event %s on RoutingPolicy %s: %s", notice.reason, policy.key, error)
 
-
-def policies_of(change: Change | PlaceholderChange) -> Sequence[Key]:
-    """Return the policies on whose behalf a change is made."""
-    if isinstance(change, PlaceholderChange):
-        return change.policies
-    if change.document is not None:
-        annotation = change.document["metadata"]["annotations"][names.POLICIES_ANNOTATION]
-    else:
-        annotation = (change.observed.policies if change.observed is not None else None) or ""
-    return [Key(change.target.namespace, name) for name in annotation.split(",") if name]
-
-
-def _name_of(change: Change | PlaceholderChange) -> str:
-    """Return the object's name; placeholders are in other namespaces than the policy."""
-    return str(change.target) if isinstance(change, PlaceholderChange) else change.target.name
-
-
-def _list(found: Sequence[str]) -> str:
-    more = len(found) - _SHOWN
-    return ", ".join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _transitions(policy: Policy, status: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the Events of conditions that turned bad with this status."""
-    before = {item.get("type"): item for item in policy.conditions}
-    found = []
-    for condition in status["conditions"]:
-        kind, reason = condition["type"], condition["reason"]
-        known = before.get(kind, {})
-        if (known.get("status"), known.get("reason")) == (condition["status"], reason):
-            continue
-        if kind == ConditionType.ACCEPTED and reason == Reason.INVALID_TEMPLATE:
-            found.append(("TemplateInvalid", "Warning", condition["message"][:_EVENT_MESSAGE_LIMIT]))
-        if kind == ConditionType.RESOLVED_REFS and reason == Reason.REF_NOT_PERMITTED:
-            found.append(("ConsentMissing", "Warning", condition["message"][:_EVENT_MESSAGE_LIMIT]))
-        conflicted = kind == ConditionType.CONFLICTED
-        taken = kind == ConditionType.PROGRAMMED and reason in (Reason.NAME_CONFLICT, Reason.ADMISSION_REJECTED)
-        if conflicted or taken:
-            found.append((reason, "Warning", condition["message"][:_EVENT_MESSAGE_LIMIT]))
-    return found
-
-
-def _event(policy: Policy, reason: str, kind: str, message: str) -> dict[str, Any]:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"generateName": f"{policy.key.name}.", "namespace": policy.key.namespace},
-        "involvedObject": {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
-            "name": policy.key.name,
-            "namespace": policy.key.namespace,
-            "uid": policy.uid,
-        },
-        "reason": reason,
-        "message": message,
-        "type": kind,
-        "source": {"component": names.OPERATOR},
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-    }
+    def _new_troubles(self, standing: Standing, *, is_news: bool) -> list[Notice]:
+        policy, found = standing.policy.policy, find_troubles(standing)
+        uid, known = self._troubles.get(policy.key, ("", frozenset[str]()))
+        if uid != policy.uid:
+            # Seen for the first time: whoever wrote the status that stands has told what it says.
+            known = said_troubles(policy.conditions) if is_news else frozenset(found)
+        self._troubles[policy.key] = (policy.uid, known_after(found, known, complete=not standing.pending))
+        return [Notice(reason, "Warning", message) for reason, message in found.items() if reason not in known]

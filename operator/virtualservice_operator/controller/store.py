@@ -130,6 +130,7 @@ class Store:
             self._change(known, item)
         else:
             self.snapshot.put(item)
+            self._review_holders(known, item)
 
     def put_verdict(self, policy: Key, verdict: Verdict | None) -> None:
         """Enter what was found about a policy's template; where that changes what it may do, its keys are looked at again."""
@@ -156,6 +157,7 @@ class Store:
         known = self._known(item)
         if isinstance(known, VirtualService) and known.uid == item.uid:
             self.snapshot.remove(VirtualService, item.key)
+            self._review_holders(known)
 
     def replace_all(self, kind: type[ClusterObject], items: Iterable[ClusterObject], version: int) -> bool:
         """
@@ -299,10 +301,20 @@ class Store:
             for policy in policies | set(self._reviewed(after)):
                 self._review(policy)
 
+    def _review_holders(self, *items: ClusterObject | None) -> None:
+        """Have the policies told that hold a VirtualService as it is: no plan tells them of a write of ours."""
+        for policy in {policy for item in items for policy in self._reviewed(item)}:
+            self._review(policy)
+
     def _reviewed(self, item: ClusterObject | None) -> Iterator[Key]:
         """Yield the policies whose status may speak of an object, beyond what its keys' plans say."""
         if isinstance(item, Policy):
             yield item.key
+        elif isinstance(item, VirtualService):
+            for name in (item.policies or "").split(","):
+                resolved = self.snapshot.policy(Key(item.key.namespace, name))
+                if resolved is not None and resolved.freezes:
+                    yield resolved.policy.key
         elif isinstance(item, Namespace):
             for resolved in self.snapshot.all_policies():
                 if depends_on_namespace(resolved.policy, (item,)):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.controller.act import Outcome
-from virtualservice_operator.controller.status import policies_of
+from virtualservice_operator.controller.events import policies_of
 from virtualservice_operator.controller.tracing import Span
 from virtualservice_operator.core.changes import Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Finding

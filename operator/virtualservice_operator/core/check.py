@@ -6,7 +6,6 @@ inside Istio's). The CRD's schema would not do: it lets unknown fields such as `
 because this runs before every write: the same check by jsonschema took 0.8 ms per VirtualService (docs/adr/0007).
 """
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final
 
@@ -16,10 +15,11 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS
 from virtualservice_operator.core.objects import Finding, Key
+from virtualservice_operator.core.reject_body import BODY_LIMIT
 from virtualservice_operator.core.template import BYTES
+from virtualservice_operator.core.wording import stored_size
 
 QUOTED_LIMIT: Final = 200
-_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 _Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 _Value = Annotated[str, StringConstraints(min_length=1, max_length=1024, strict=True)]
@@ -53,6 +53,20 @@ class Present(_Closed):
     """Any value at all, an empty one too: written as `{}`."""
 
 
+def _kind_of_comparison(value: Any) -> str:
+    kinds = (kind for kind in ("exact", "prefix", "regex") if isinstance(value, Mapping) and kind in value)
+    return f"<{next(kinds, 'present')}>"
+
+
+_Comparison = Annotated[
+    Annotated[Exact, Tag("<exact>")]
+    | Annotated[Prefix, Tag("<prefix>")]
+    | Annotated[Regex, Tag("<regex>")]
+    | Annotated[Present, Tag("<present>")],
+    Discriminator(_kind_of_comparison),
+]
+
+
 class Match(_Closed):
     """When a rule applies: all that is said must hold."""
 
@@ -60,7 +74,7 @@ class Match(_Closed):
     source_namespace: _Text | None = Field(
         default=None, alias="sourceNamespace", description="The caller's namespace, for callers with a sidecar."
     )
-    headers: Annotated[dict[_HeaderName, Exact | Prefix | Regex | Present], Field(min_length=1)] | None = Field(
+    headers: Annotated[dict[_HeaderName, _Comparison], Field(min_length=1)] | None = Field(
         default=None, description="Header names in lower case; Istio ignores the parts of the request line here."
     )
 
@@ -107,7 +121,7 @@ class Headers(_Closed):
 class Body(_Closed):
     """A body as text."""
 
-    string: Annotated[str, StringConstraints(min_length=1, max_length=8192, strict=True)]
+    string: Annotated[str, StringConstraints(min_length=1, max_length=BODY_LIMIT, strict=True)]
 
 
 class DirectResponse(_Closed):
@@ -138,12 +152,12 @@ class ResponseRule(_Named):
 
 
 def _kind_of_rule(rule: Any) -> str:
-    return "response" if isinstance(rule, Mapping) and "directResponse" in rule else "route"
+    return "<response>" if isinstance(rule, Mapping) and "directResponse" in rule else "<route>"
 
 
 # The kind is told by what the rule does, so that a problem is said of that kind only.
 _Rule = Annotated[
-    Annotated[RouteRule, Tag("route")] | Annotated[ResponseRule, Tag("response")], Discriminator(_kind_of_rule)
+    Annotated[RouteRule, Tag("<route>")] | Annotated[ResponseRule, Tag("<response>")], Discriminator(_kind_of_rule)
 ]
 
 
@@ -157,7 +171,7 @@ class VirtualServiceSpec(_Closed):
 
 def check_size(document: Mapping[str, Any]) -> Finding | None:
     """Return that a VirtualService is too large to be written; None where it is not."""
-    size = len(_ENCODE(document).encode("utf-8", "surrogatepass"))
+    size = stored_size(document)
     if size <= BYTES:
         return None
     message = (
@@ -190,7 +204,10 @@ def check_virtual_service(
 
 
 def _problem(item: Any) -> str:
-    return f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+    """Return what is wrong and where, by the names that the object has: tags and the marks of keys are pydantic's."""
+    parts = [part for part in item["loc"] if isinstance(part, int) or not part.startswith(("<", "["))]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return f"spec{path}: {item['msg']}"
 
 
 def _reserved_headers(spec: Mapping[str, Any]) -> list[str]:

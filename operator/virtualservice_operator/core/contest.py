@@ -118,6 +118,10 @@ class Contest:
     overrides: tuple[Override, ...]
     findings: dict[str, tuple[Finding, ...]]
 
+    def leads_elsewhere(self) -> bool:
+        """Tell whether some request goes elsewhere than to the default."""
+        return any(winner.target.kind is not TargetKind.DEFAULT for winner in self.winners)
+
     def reached(self) -> frozenset[str]:
         """Return the namespaces that requests go to."""
         services = (winner.target.service for winner in self.winners)

@@ -113,6 +113,20 @@ def _can_be_copy(service: Service) -> bool:
     return not (service.placeholder or service.external_name or service.headless or service.ignored)
 
 
+def why_no_copy(service: Service, key: Key) -> str | None:
+    """Return why a Service of the name of `key` is never a copy of it, as a predicate; None where it can be one."""
+    if service.placed is not None:
+        return f"is the placeholder of {service.placed.source}"
+    reasons = (
+        (service.placeholder, f"is annotated {names.PLACEHOLDER_ANNOTATION}"),
+        (service.ignored, f"is annotated {names.IGNORE_ANNOTATION}"),
+        (service.external_name, "is of type ExternalName"),
+        (service.headless, "is headless"),
+        (service.copy_of not in (None, str(key)), f"is annotated {names.COPY_OF_ANNOTATION}={service.copy_of}"),
+    )
+    return next((why for applies, why in reasons if applies), None)
+
+
 def _rivals(snapshot: Snapshot, key: Key, namespace: str) -> Iterator[Key]:
     """Yield Services of the same name whose policies would take the namesake in `namespace` for a copy of theirs."""
     for other in snapshot.policy_namespaces_reaching(namespace):

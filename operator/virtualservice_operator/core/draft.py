@@ -27,6 +27,7 @@ from virtualservice_operator.core.template import (
     Renders,
 )
 from virtualservice_operator.core.template_variables import Led, Scene
+from virtualservice_operator.core.wording import stored_length
 from virtualservice_operator.printable import shown
 
 # Characters of all variables that one Service's renderings are given.
@@ -213,7 +214,7 @@ class _Count:
     def add(self, rule: str) -> None:
         """Count a rule, as JSON."""
         self._number += 1
-        self._size += len(rule) if rule.isascii() else len(rule.encode("utf-8", "surrogatepass"))
+        self._size += stored_length(rule)
         if self._number > self._limits.rules:
             self._refuse(f"are more than {self._limits.rules}")
         if self._size > self._limits.size:

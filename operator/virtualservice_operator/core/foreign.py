@@ -1,6 +1,8 @@
 """VirtualServices that others wrote and that have our name or claim our host: what is said of each."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
@@ -8,6 +10,8 @@ from virtualservice_operator.core.blocks import Blocks
 from virtualservice_operator.core.objects import Finding, Key, VirtualService
 from virtualservice_operator.core.ownership import clients, clients_of, is_private, outranks, share_clients
 from virtualservice_operator.core.snapshot import Snapshot, virtual_service_key
+
+_SHOWN: Final = 3
 
 
 def name_conflict(key: Key, observed: VirtualService | None) -> Finding | None:
@@ -78,9 +82,25 @@ def find_rival(snapshot: Snapshot, key: Key, observed: VirtualService | None, bl
     rank = observed.rank if observed is not None else None
     first = next((claim for claim in rivals if outranks(claim, key.namespace, seen, rank)), None)
     if first is not None:
-        return Rival(first, is_first=True, rank="is older" if observed is None else "ranks first")
+        return Rival(first, is_first=True, rank=_lead(first, key.namespace, seen, is_written=observed is not None))
     why = "is younger, so Istio ignores it" if seen is None else "ranks after ours, so whoever sees ours ignores it"
     return Rival(rivals[0], is_first=False, rank=why) if rivals else None
+
+
+def _lead(rival: VirtualService, namespace: str, seen: frozenset[str] | None, *, is_written: bool) -> str:
+    """Return why a rival goes before ours, by the rules of `outranks`."""
+    theirs = clients_of(rival)
+    if theirs is not None and seen is None:
+        return f"goes first for clients in {_list(theirs)}, to which alone it is exported"
+    if theirs is not None and seen is not None and rival.key.namespace in (theirs & seen) - {namespace}:
+        return f"goes first for clients in its own namespace, {rival.key.namespace}"
+    return "ranks first" if is_written else "is older"
+
+
+def _list(namespaces: Collection[str]) -> str:
+    listed = sorted(namespaces)
+    more = len(listed) - _SHOWN
+    return ", ".join(listed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def host_conflict(rival: Rival, snapshot: Snapshot, key: Key) -> Finding:

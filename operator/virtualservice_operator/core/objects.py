@@ -119,7 +119,7 @@ class Namespace:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """
-    A RoutingPolicy. `spec` is None where the stored object does not fit the schema; `problems` says why.
+    A RoutingPolicy. `problems` is what is wrong with the stored spec; where it does not fit the schema, `spec` is None.
 
     `departing`: deleted a moment ago. Until its grace is over nothing is written on its account, so that a policy
     that is deleted and made anew (GitOps replace) changes no route. `conditions` and `status_digest` are of the status

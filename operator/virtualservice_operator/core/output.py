@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
-from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS
-from virtualservice_operator.api.v1alpha1.routes import RETRY_CONDITIONS, RETRY_STATUS
+from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS, RETRY_CONDITIONS, RETRY_STATUS
 from virtualservice_operator.core.draft import Draft, narrowing
 from virtualservice_operator.core.objects import Finding
 from virtualservice_operator.core.template_variables import Scene

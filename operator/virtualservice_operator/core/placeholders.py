@@ -13,19 +13,26 @@ itself.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.core.blocks import Blocks
 from virtualservice_operator.core.changes import Action, Placeholder, PlaceholderChange
-from virtualservice_operator.core.copies import CopyChoice
+from virtualservice_operator.core.copies import CopyChoice, why_no_copy
 from virtualservice_operator.core.objects import Finding, Key, Placed, Service
-from virtualservice_operator.core.resolution import ResolvedDeveloper, ResolvedPolicy, permits_placeholders
+from virtualservice_operator.core.resolution import (
+    ResolvedDeveloper,
+    ResolvedPolicy,
+    consent_command,
+    permits_placeholders,
+)
 from virtualservice_operator.core.snapshot import Case, Snapshot
 
 # A developer of a policy, by the names of both.
 Whom = tuple[str, str]
+# A message has room for a command that names as many; half a command would do harm.
+_NAMED_IN_COMMAND: Final = 8
 
 
 class Placement:
@@ -76,24 +83,28 @@ class Placement:
         return developer.name in self._had_copies and not self._copies_were_in.isdisjoint(developer.namespaces)
 
     def _consider(self, policy: Key, whom: Whom, developer: ResolvedDeveloper) -> None:
-        """Want a placeholder where there was a copy, unless something is in its way or its time is over."""
-        key, seconds = self._key_for(developer), self._blocks.placeholder_seconds
-        standing = self._standing.get(key)
-        if not (self._blocks.places_all or self._had_copy(developer) or standing is not None):
+        """Want a placeholder where there was a copy, unless its time is over or something is in its way."""
+        key = self._key_for(developer)
+        standing, taken = self._standing.get(key), self._case.snapshot.service(key)
+        if standing is None and not (self._blocks.places_all or self._had_copy(developer)):
             return
+        if standing is not None and self._is_over(standing):
+            return
+        self._remember(whom[1], key)
         if not self._is_permitted(key.namespace):
-            self._remember(whom[1], key)
             self.findings[whom] = self._not_permitted(whom[1], key.namespace)
-        elif standing is None and self._case.snapshot.service(key) is not None:
-            self._remember(whom[1], key)  # the name is taken, and what exists is never overwritten
-        elif standing is None:
-            self._remember(whom[1], key)  # until it stands: it may be delayed, and it may be refused
+        elif standing is None and taken is not None:  # what exists is never overwritten
+            if (finding := self._name_taken(whom[1], taken)) is not None:
+                self.findings[whom] = finding
+        else:
             self._want(policy, whom, key)
-            self._delay(key)
-        elif seconds is None or self._is_before(_placed(standing).created + seconds):
-            if self._had_copy(developer):
-                self._remember(whom[1], key)  # as before it stood: what was carried out is not written anew
-            self._want(policy, whom, key)
+            if standing is None:
+                self._delay(key)
+
+    def _is_over(self, standing: Service) -> bool:
+        """Tell whether a placeholder has stood for as long as it may."""
+        seconds = self._blocks.placeholder_seconds
+        return seconds is not None and not self._is_before(_placed(standing).created + seconds)
 
     def _delay(self, key: Key) -> None:
         """Leave the name of a Service that was just deleted free for a moment."""
@@ -127,7 +138,11 @@ class Placement:
                 return None
 
     def _remember(self, developer: str, key: Key) -> None:
-        """Keep in mind that a developer had a copy; where every Service has a placeholder, that does not matter."""
+        """
+        Keep in mind that a developer had a copy; where every Service has a placeholder, that does not matter.
+
+        Until the placeholder stands, which may be delayed or refused; then as before, so that nothing is written anew.
+        """
         if not self._blocks.places_all:
             self.remembered.add((developer, key.namespace))
 
@@ -136,12 +151,38 @@ class Placement:
         return namespace is not None and permits_placeholders(namespace, self._service.key.namespace, snapshot.settings)
 
     def _not_permitted(self, developer: str, name: str) -> Finding:
-        namespace, permitted = self._case.snapshot.namespace(name), self._service.key.namespace
-        granted = ",".join(((namespace.consents_to or ()) if namespace is not None else ()) + (permitted,))
+        """
+        Return the finding for a namespace that says nothing of whose policies it permits.
+
+        They may route there until it says something; so the command that grants placeholders names all that do.
+        """
+        reaching, permitted = sorted(self._case.snapshot.policy_namespaces_reaching(name)), self._service.key.namespace
+        if len(reaching) <= _NAMED_IN_COMMAND:
+            remedy = f"to grant them, which closes it to all but these: {consent_command(name, reaching)}"
+        else:
+            remedy = (
+                f"to grant them, annotate it with {names.CONSENT_ANNOTATION}, which closes it to all that are not listed: "
+                f"policies of {len(reaching)} namespaces reach it now"
+            )
         return Finding(
             Reason.REF_NOT_PERMITTED,
-            f"developer {developer}: namespace {name} does not permit placeholders for {permitted}; to grant them: "
-            f"kubectl annotate namespace {name} --overwrite {names.CONSENT_ANNOTATION}={granted}",
+            f"developer {developer}: namespace {name} does not permit placeholders for {permitted}; {remedy}",
+        )
+
+    def _name_taken(self, developer: str, taken: Service) -> Finding | None:
+        """
+        Return the finding for a Service that has the placeholder's name and is no copy.
+
+        Nothing is lost with an alias, which takes no requests; what could be a copy was spoken of when copies were chosen.
+        """
+        why = why_no_copy(taken, self._service.key)
+        if why is None or not self._blocks.routes_placeholders:
+            return None
+        way_out = "" if taken.placed is not None else "delete or rename it, or "
+        return Finding(
+            Reason.REF_NOT_PERMITTED,
+            f"developer {developer}: Service {taken.key} has the placeholder's name and {why}, so their requests go to "
+            f"{self._service.key}; {way_out}set copies.whenMissing: Reject",
         )
 
 
@@ -170,6 +211,18 @@ def placeholder_changes(
             after.append(_change(Action.DELETE, standing, "nothing refers to it"))
     before.extend(_creation(item, snapshot.settings.cluster_domain) for item in by_key.values())
     return before, after
+
+
+def placeholders_after(snapshot: Snapshot, key: Key, wanted: Sequence[Placeholder] | None) -> dict[Key, str | None]:
+    """Return the placeholders that stand once these changes went through, each with the name that it leads to."""
+    before, after = placeholder_changes(snapshot, key, wanted)
+    found = {item.key: _placed(item).external_name for item in snapshot.placeholders(key)}
+    for change in (*before, *after):
+        if change.document is None:
+            del found[change.target]
+        else:
+            found[change.target] = change.document["spec"].get("externalName")
+    return dict(sorted(found.items()))
 
 
 def _stays(snapshot: Snapshot, key: Key, standing: Service, *, frozen: bool) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from virtualservice_operator.api import names
-from virtualservice_operator.api.conditions import PlannedChange, Reason, ServiceState
+from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.core.blocks import resolve_blocks
 from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.check import check_size, check_virtual_service
@@ -29,12 +29,12 @@ from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
 from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft, own_draft
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict, who_sees_ours
-from virtualservice_operator.core.foresee import foresee
+from virtualservice_operator.core.foresee import Prospect, foresee_entry
 from virtualservice_operator.core.frozen import find_freezers, named_policies, reaches_refused
 from virtualservice_operator.core.objects import Finding, Key, Service, VirtualService
 from virtualservice_operator.core.output import check_draft
 from virtualservice_operator.core.ownership import differs, digest, stamp
-from virtualservice_operator.core.placeholders import Placement, placeholder_changes
+from virtualservice_operator.core.placeholders import Placement, placeholder_changes, placeholders_after
 from virtualservice_operator.core.precedence import in_precedence
 from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.routes import write_rules
@@ -69,16 +69,23 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Render
     case = Case(snapshot, key, service, observed, now, renders)
     try:
         plan = _plan_wanted(case, in_precedence(governing))
-        foreseen = {}
-        for observer in (policy for policy in concerned if policy.observes):
-            would = _plan_wanted(case, in_precedence((*governing, observer)))
-            foreseen[observer.policy.key.name] = _foreseen(plan, would, would.entries[observer.policy.key.name])
+        would_be = {
+            observer.policy.key.name: _plan_wanted(case, in_precedence((*governing, observer)))
+            for observer in concerned
+            if observer.observes
+        }
     except NeedsRenders as missing:
         return ServicePlan(key, needs=missing.renders)
+    without = _prospect(case, plan)
+    foreseen = {
+        name: foresee_entry(would.entries[name], without, _prospect(case, would)) for name, would in would_be.items()
+    }
     before, after = placeholder_changes(snapshot, key, plan.placeholders)
     changes = (*before, *plan.changes, *after, *delete_orphans(snapshot, key))
     possible = tuple(change for change in changes if not _comes_too_late(snapshot, change))
-    return replace(plan, changes=possible, entries={**plan.entries, **foreseen})
+    moments = [found.due for found in (plan, *would_be.values()) if found.due is not None]
+    entries = {**plan.entries, **foreseen}
+    return replace(plan, changes=possible, entries=entries, due=min(moments, default=None))
 
 
 def _comes_too_late(snapshot: Snapshot, change: Change | PlaceholderChange) -> bool:
@@ -95,16 +102,8 @@ def check_of(policy: ResolvedPolicy) -> Render:
     return Render(found.key, found.uid, found.generation, template_of(policy.spec.template))
 
 
-def _foreseen(plan: ServicePlan, would: ServicePlan, entry: Entry) -> Entry:
-    """Return the entry of a policy in mode Observe; `entry` is what it would be in mode Enforce."""
-    found = Entry(entry.service, ServiceState.OBSERVED, Reason.OBSERVED, rejection=entry.rejection)
-    if entry.state is ServiceState.FAILED or entry.reason is Reason.HOST_TAKEN:
-        return replace(found, planned_change=PlannedChange.CONFLICT, message=entry.message)
-    if entry.state is ServiceState.FROZEN:
-        return replace(found, planned_change=PlannedChange.NONE, message=entry.message)
-    change, message = foresee(plan.wanted, would.wanted)
-    text = f"{message}; {entry.message}" if entry.message else message
-    return replace(found, planned_change=change, message=text, developers=entry.developers, findings=entry.findings)
+def _prospect(case: Case, plan: ServicePlan) -> Prospect:
+    return Prospect(plan.wanted, placeholders_after(case.snapshot, case.key, plan.placeholders))
 
 
 def _concerned(snapshot: Snapshot, service: Service) -> tuple[ResolvedPolicy, ...]:
@@ -179,7 +178,9 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
     placement.place(governing, choices)
     contest = contend(service, governing, choices, placement.places, blocks)
     placeholders = tuple(item for item in placement.wanted.values() if item.key not in placement.delayed)
-    if blocks.only_routed and not (contest.winners or blocks.rejects_unknown or placement.remembered):
+    domain = snapshot.settings.cluster_domain
+    sections = write_rules(service, governing, contest, blocks, domain)
+    if blocks.only_routed and not (contest.leads_elsewhere() or sections.unknown or placement.remembered):
         plan = skipped(key, observed, governing, _NOTHING_TO_ROUTE)
         return replace(plan, placeholders=placeholders, due=placement.due)
     rival = find_rival(snapshot, key, observed, blocks)
@@ -187,8 +188,6 @@ def _plan_routing(case: Case, service: Service, governing: tuple[ResolvedPolicy,
         return everywhere(key, governing, ServiceState.FAILED, host_conflict(rival, snapshot, key))
     led = (*contest.developers.values(), *contest.placed.values())
     developers = sorted({name for found in led for name in found} | {name for name, _ in placement.remembered})
-    domain = snapshot.settings.cluster_domain
-    sections = write_rules(service, governing, contest, blocks, domain)
     scene = Scene(service, governing, choices, placement.places, sections, blocks, domain)
     draft = make_draft(scene, case.renders)
     contributing = [policy.policy for policy in governing]

@@ -10,6 +10,7 @@ What a policy's status says, from the entries of its Services. Values only: the 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Final
 
 from virtualservice_operator.api.conditions import (
@@ -23,11 +24,13 @@ from virtualservice_operator.api.conditions import (
 from virtualservice_operator.core.changes import Entry
 from virtualservice_operator.core.objects import Finding
 from virtualservice_operator.core.resolution import ResolvedPolicy
+from virtualservice_operator.core.wording import cut, say_few, stored_size
 
 SERVICES_LIMIT: Final = 64
 DEVELOPERS_LIMIT: Final = 8
 ENTRY_MESSAGE_LIMIT: Final = 256
-MESSAGE_LIMIT: Final = 1024
+# Less than the 32 KiB of the contract: others write the same JSON with spaces, or with longer escapes.
+STATUS_LIMIT: Final = 30 * 1024
 _SHOWN: Final = 3
 _STATE_ORDER: Final = {state: index for index, state in enumerate(ServiceState)}
 _CHANGE_ORDER: Final = {change: index for index, change in enumerate(PlannedChange)}
@@ -50,6 +53,28 @@ class Standing:
     pending: Collection[str]
     observed_generation: int | None = None
 
+    @property
+    def by_name(self) -> list[Entry]:
+        """Return the entries by their Services' names."""
+        return [entry for _, entry in sorted(self.entries.items())]
+
+    @property
+    def rejections(self) -> list[Finding]:
+        """Return why the policy's template comes to nothing for some Services."""
+        return [entry.rejection for entry in self.by_name if entry.rejection is not None]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Return what could not be used, the policy's own first; nothing where it is not accepted."""
+        if self.policy.rejection is not None:
+            return []
+        return [*self.policy.findings, *(found for entry in self.by_name for found in entry.findings)]
+
+    @property
+    def ties(self) -> list[str]:
+        """Return the routes for which only names decided, each once."""
+        return list(dict.fromkeys(tie for entry in self.by_name for tie in entry.ties))
+
 
 def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: str) -> dict[str, Any]:
     """
@@ -64,8 +89,7 @@ def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: 
     counts = Counter(entry.state for entry in entries.values())
     programmed = sum(counts[state] for state in _PROGRAMMED_STATES)
     conditions = merge_conditions(before, _conditions(standing, programmed, counts), generation=observed or 0, now=now)
-    shown = sorted(entries.values(), key=_urgency)
-    return {
+    status = {
         **({"observedGeneration": observed} if observed is not None else {}),
         "servicesReady": f"{programmed}/{_matched(standing) - counts[ServiceState.SKIPPED]}",
         "matchedServices": _matched(standing),
@@ -76,10 +100,18 @@ def policy_status(standing: Standing, before: Sequence[Mapping[str, Any]], now: 
         "developerRoutes": sum(entry.routes for entry in entries.values()),
         "placeholders": sum(entry.placeholders for entry in entries.values()),
         "conditions": conditions,
-        # An apply that empties a list takes the field away: written as an empty list, it would never be as it is stored.
-        **({"services": [_service_status(entry) for entry in shown[:SERVICES_LIMIT]]} if shown else {}),
-        "omittedServices": max(0, len(shown) - SERVICES_LIMIT),
     }
+    room = STATUS_LIMIT - stored_size({**status, "services": [], "omittedServices": len(entries)})
+    shown = _fitting(sorted(entries.values(), key=_urgency), room)
+    # An apply that empties a list takes the field away: written as an empty list, it would never be as it is stored.
+    return {**status, **({"services": shown} if shown else {}), "omittedServices": len(entries) - len(shown)}
+
+
+def _fitting(entries: Sequence[Entry], room: int) -> list[dict[str, Any]]:
+    """Return the first entries as they are shown: not too many, and no more than fit into so many bytes."""
+    found = [_service_status(entry) for entry in entries[:SERVICES_LIMIT]]
+    sizes = accumulate(stored_size(item) + len(",") for item in found)
+    return found[: sum(size <= room for size in sizes)]
 
 
 def _urgency(entry: Entry) -> tuple[int, int, str]:
@@ -101,21 +133,20 @@ def _conditions(standing: Standing, programmed: int, counts: Mapping[ServiceStat
 
 def _accepted(standing: Standing) -> Condition:
     """Return whether the policy is accepted; a template that comes to nothing for some Service is not."""
-    failing = (entry.rejection for entry in _sorted(standing) if entry.rejection is not None)
-    rejection = standing.policy.rejection or next(failing, None)
+    rejection = standing.policy.rejection or next(iter(standing.rejections), None)
     if rejection is not None:
-        return Condition(ConditionType.ACCEPTED, "False", rejection.reason, _cut(rejection.message))
+        return Condition(ConditionType.ACCEPTED, "False", rejection.reason, cut(rejection.message))
     return Condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED)
 
 
 def _resolved_refs(standing: Standing) -> Condition:
     if standing.policy.rejection is not None:
         return Condition(ConditionType.RESOLVED_REFS, "Unknown", Reason.PENDING, "The policy is not accepted")
-    findings = [*standing.policy.findings, *(found for entry in _sorted(standing) for found in entry.findings)]
+    findings = standing.findings
     if not findings:
         return Condition(ConditionType.RESOLVED_REFS, "True", Reason.RESOLVED_REFS)
     messages = list(dict.fromkeys(finding.message for finding in findings))
-    return Condition(ConditionType.RESOLVED_REFS, "False", findings[0].reason, _first(messages))
+    return Condition(ConditionType.RESOLVED_REFS, "False", findings[0].reason, say_few(messages))
 
 
 def _programmed(standing: Standing) -> Condition:
@@ -133,8 +164,8 @@ def _trouble(standing: Standing) -> Condition | None:
         (ServiceState.FROZEN, Reason.FROZEN),
         (ServiceState.PENDING, None),
     ):
-        if entries := [entry for entry in _sorted(standing) if entry.state is state]:
-            message = _first([_said(entry) for entry in entries])
+        if entries := [entry for entry in standing.by_name if entry.state is state]:
+            message = say_few([say_entry(entry) for entry in entries])
             return Condition(ConditionType.PROGRAMMED, "False", reason or entries[0].reason, message)
     return None
 
@@ -152,11 +183,11 @@ def _progress(standing: Standing) -> Condition:
     if standing.policy.observes:
         return condition("Unknown", Reason.OBSERVED, _would(standing))
     partial = [
-        *(entry for entry in _sorted(standing) if entry.state is ServiceState.PARTIALLY_PROGRAMMED),
-        *(entry for entry in _sorted(standing) if entry.state is ServiceState.OVERRIDDEN),
+        *(entry for entry in standing.by_name if entry.state is ServiceState.PARTIALLY_PROGRAMMED),
+        *(entry for entry in standing.by_name if entry.state is ServiceState.OVERRIDDEN),
     ]
     if partial:
-        return condition("True", Reason.PARTIALLY_PROGRAMMED, _first([_said(entry) for entry in partial]))
+        return condition("True", Reason.PARTIALLY_PROGRAMMED, say_few([say_entry(entry) for entry in partial]))
     return condition("True", Reason.PROGRAMMED)
 
 
@@ -194,11 +225,11 @@ def _ready(
 def _when_true(standing: Standing, accepted: Condition, written: Condition) -> list[Condition]:
     """Return the conditions that are there only while they are True."""
     found = []
-    ties = list(dict.fromkeys(tie for entry in _sorted(standing) for tie in entry.ties))
-    taken = [_said(entry) for entry in _sorted(standing) if entry.reason is Reason.HOST_TAKEN]
+    ties = standing.ties
+    taken = [say_entry(entry) for entry in standing.by_name if entry.reason is Reason.HOST_TAKEN]
     if ties or taken:
         reason = Reason.ROUTE_TIE if ties else Reason.HOST_TAKEN
-        found.append(Condition(ConditionType.CONFLICTED, "True", reason, _first([*ties, *taken])))
+        found.append(Condition(ConditionType.CONFLICTED, "True", reason, say_few([*ties, *taken])))
     for kind, holds, reason in (
         (ConditionType.SUSPENDED, accepted.status == "True" and standing.policy.freezes, Reason.SUSPENDED),
         (ConditionType.OBSERVED, standing.policy.observes, Reason.OBSERVED),
@@ -222,11 +253,8 @@ def _when_true(standing: Standing, accepted: Condition, written: Condition) -> l
     return found
 
 
-def _sorted(standing: Standing) -> list[Entry]:
-    return [entry for _, entry in sorted(standing.entries.items())]
-
-
-def _said(entry: Entry) -> str:
+def say_entry(entry: Entry) -> str:
+    """Return a Service and what is to be said of it."""
     text = "; ".join(dict.fromkeys(item.where for item in entry.overrides)) or entry.message
     return f"{entry.service}: {text}"
 
@@ -243,7 +271,7 @@ def _service_status(entry: Entry) -> dict[str, Any]:
     if entry.planned_change is not None:
         status["plannedChange"] = str(entry.planned_change)
     if entry.message:
-        status["message"] = _cut(entry.message, ENTRY_MESSAGE_LIMIT)
+        status["message"] = cut(entry.message, ENTRY_MESSAGE_LIMIT)
     if entry.virtual_service is not None:
         status["virtualServiceName"] = entry.virtual_service
     if entry.developers:
@@ -251,17 +279,6 @@ def _service_status(entry: Entry) -> dict[str, Any]:
     if len(entry.developers) > DEVELOPERS_LIMIT:
         status["omittedDevelopers"] = len(entry.developers) - DEVELOPERS_LIMIT
     return status
-
-
-def _first(messages: Sequence[str]) -> str:
-    """Return the first three messages, and how many more there are."""
-    more = len(messages) - _SHOWN
-    text = "; ".join(messages[:_SHOWN])
-    return _cut(f"{text}; and {more} more" if more > 0 else text)
-
-
-def _cut(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def entry_without_placeholder(entry: Entry, finding: Finding) -> Entry:

@@ -15,6 +15,7 @@ from virtualservice_operator.api.v1alpha1 import DEVELOPER_NAME, DevelopersFrom,
 from virtualservice_operator.core import labels
 from virtualservice_operator.core.matches import RequestMatch, developer_matches, match_problems, matches_of
 from virtualservice_operator.core.objects import Finding, Namespace, Policy
+from virtualservice_operator.core.reject_body import body_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ def _permits(namespace: Namespace, policy_namespace: str, *, by_default: bool) -
     if namespace.consents_to is None:
         return by_default
     return "*" in namespace.consents_to or policy_namespace in namespace.consents_to
+
+
+def consent_command(namespace: str, permitted: Iterable[str]) -> str:
+    """Return the command by which a namespace permits the policies of these namespaces, and of no others."""
+    return f"kubectl annotate namespace {namespace} --overwrite {names.CONSENT_ANNOTATION}={','.join(permitted)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +145,11 @@ def resolve_policy(
 
     `verdict`: on the policy's template, if it has one and somebody has looked.
     """
-    if policy.spec is None:
+    if policy.spec is None or policy.problems:
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(policy.problems)))
     if settings.is_denied(policy.key.namespace):
         return ResolvedPolicy(policy, _denied_policy(policy.key.namespace))
-    problems = [*match_problems(policy.spec)]
+    problems = [*match_problems(policy.spec), *body_problems(policy.spec)]
     if problems:
         return ResolvedPolicy(policy, Finding(Reason.INVALID_SPEC, "; ".join(problems)))
     known = verdict if verdict is not None and verdict.is_about(policy) else None
@@ -266,10 +272,11 @@ def _namespace_finding(
             f"developer {developer}: there is no namespace {name}; create it, or correct the entry in spec.developers",
         )
     if not permits(namespace, policy.key.namespace, settings):
-        granted = ",".join((*(namespace.consents_to or ()), policy.key.namespace))
+        # Nobody else loses by it: where the annotation is absent, nobody routes there yet.
+        command = consent_command(name, (*(namespace.consents_to or ()), policy.key.namespace))
         return Finding(
             Reason.REF_NOT_PERMITTED,
             f"developer {developer}: namespace {name} does not permit policies of {policy.key.namespace}; to grant it: "
-            f"kubectl annotate namespace {name} --overwrite {names.CONSENT_ANNOTATION}={granted}",
+            f"{command}",
         )
     return None

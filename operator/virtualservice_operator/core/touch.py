@@ -84,9 +84,24 @@ def _by_policy(snapshot: Snapshot, policy: Policy) -> Iterator[Key]:
         if policy.spec is not None and governs(policy.spec, service):
             yield service.key
             yield from (Key(rival, service.key.name) for rival in rivals)
+    for rival in rivals:
+        yield from _without_consent(snapshot, rival)
     for item in snapshot.managed_in(namespace):
         if name in (item.policies or "").split(","):
             yield assigned_key(item)
     for placeholder in snapshot.all_placeholders():
         if placeholder.placed is not None and policy.key in placeholder.placed.policies:
             yield placeholder.placed.source
+
+
+def _without_consent(snapshot: Snapshot, namespace: str) -> Iterator[Key]:
+    """
+    Yield the Services of a namespace whose findings may name all that reach a developer's namespace (placeholders).
+
+    Wherever a placeholder is not permitted it is remembered that a copy was deleted, or every Service is to have one.
+    """
+    blocks = [policy.spec.placeholder for policy in snapshot.accepted(namespace) if policy.spec.placeholder is not None]
+    if any(block.create_for == "AllServices" for block in blocks):
+        yield from (service.key for service in snapshot.services_in(namespace))
+    elif blocks:
+        yield from (assigned_key(item) for item in snapshot.managed_in(namespace) if item.deleted_copies)

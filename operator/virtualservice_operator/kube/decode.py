@@ -2,18 +2,16 @@
 Raw JSON of the API server to slim values of the core; this is the only place that knows both.
 
 Objects that the API server stores are well formed, with one exception: a RoutingPolicy stored under another schema.
-That one becomes a Policy without spec, with its problems in words.
+That one becomes a Policy with its problems in words, and without spec where it does not fit the models.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from virtualservice_operator.api import names
-from virtualservice_operator.api.v1alpha1 import RoutingPolicySpec
+from virtualservice_operator.api.v1alpha1 import read_spec
 from virtualservice_operator.core.objects import (
     ClusterObject,
     Key,
@@ -124,9 +122,9 @@ def decode_namespace(raw: Mapping[str, Any]) -> Namespace:
 
 
 def decode_policy(raw: Mapping[str, Any]) -> Policy:
-    """Return a RoutingPolicy; where the stored spec does not fit the models, one without spec."""
+    """Return a RoutingPolicy, with what is wrong with its spec; where that does not fit the schema, one without spec."""
     metadata = raw["metadata"]
-    spec, problems = _decode_spec(raw.get("spec"))
+    spec, problems = read_spec({} if raw.get("spec") is None else raw["spec"])
     status = raw.get("status") or {}
     return Policy(
         key=_key(metadata),
@@ -187,26 +185,6 @@ def _decode_port(port: Mapping[str, Any]) -> ServicePort:
     protocol, app_protocol = port.get("protocol", "TCP"), port.get("appProtocol")
     http = is_http(number, name, protocol, app_protocol)
     return ServicePort(sys.intern(name), number, http, sys.intern(protocol), app_protocol)
-
-
-def _decode_spec(raw: Any) -> tuple[RoutingPolicySpec | None, tuple[str, ...]]:
-    try:
-        return RoutingPolicySpec.model_validate(raw if raw is not None else {}), ()
-    except ValidationError as error:
-        return None, tuple(_problem(item) for item in error.errors(include_url=False))
-
-
-def _problem(error: Any) -> str:
-    """Return one problem of a stored spec; the schema cannot constrain the keys of a map, so those come here too."""
-    *parents, last = error["loc"] or ("",)
-    if last == "[key]":
-        *parents, key = parents
-        return f"{_path(parents)}: {key!r} is not a label's key, such as app or example.com/app"
-    return f"{_path((*parents, last))}: {error['msg']}"
-
-
-def _path(parts: Sequence[str | int]) -> str:
-    return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
 
 
 def _destinations(spec: Mapping[str, Any]) -> set[str]:

@@ -1,11 +1,12 @@
 """Which Services a policy governs, and who the developers are."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
 from virtualservice_operator.api.v1alpha1.fields import (
     ATOMIC,
+    DISTINCT,
     SET,
     DeveloperName,
     DnsLabel,
@@ -13,22 +14,19 @@ from virtualservice_operator.api.v1alpha1.fields import (
     LabelValue,
     Model,
     extension,
-    rule,
 )
+from virtualservice_operator.api.v1alpha1.rules import Rule
 
 
 class LabelSelectorRequirement(Model):
     """One requirement of a label selector."""
 
-    model_config = ConfigDict(
-        json_schema_extra=extension(
-            validations=[
-                rule(
-                    "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
-                    "operators In and NotIn need values; Exists and DoesNotExist take none",
-                )
-            ]
-        )
+    RULES: ClassVar = (
+        Rule(
+            "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+            "operators In and NotIn need values; Exists and DoesNotExist take none",
+            lambda requirement: (requirement.operator in ("In", "NotIn")) == bool(requirement.values),
+        ),
     )
 
     key: LabelKey = Field(description="The label's key.")
@@ -56,12 +54,12 @@ class LabelSelector(Model):
 class ServiceSelection(Model):
     """Which Services of the policy's own namespace it governs."""
 
-    names: Annotated[tuple[DnsLabel, ...], Field(min_length=1, max_length=128)] | None = Field(
+    names: Annotated[tuple[DnsLabel, ...], Field(min_length=1, max_length=128), DISTINCT] | None = Field(
         default=None,
         description="Exact names. When absent, every eligible Service of the namespace, as far as `selector` allows.",
         json_schema_extra=SET,
     )
-    excluded_names: Annotated[tuple[DnsLabel, ...], Field(max_length=128)] | None = Field(
+    excluded_names: Annotated[tuple[DnsLabel, ...], Field(max_length=128), DISTINCT] | None = Field(
         default=None,
         description="Exact names that are left out, whatever else selects them.",
         json_schema_extra=SET,

@@ -46,8 +46,8 @@ class ServiceStatus(Model):
     reason: str = Field(description="Why, in one CamelCase word from the list in docs/status.md.", max_length=64)
     planned_change: str | None = Field(
         default=None,
-        description="What a policy in mode Observe would do to the VirtualService: create, update, delete, none, or "
-        "conflict where it could not.",
+        description="What a policy in mode Observe would do: create or delete the VirtualService, update it or its "
+        "placeholders, none, or conflict where it could not, or where only the names of policies would decide.",
         max_length=16,
     )
     message: str | None = Field(default=None, description="Why, for a person, with the remedy.", max_length=256)

@@ -1,21 +1,23 @@
 """Jinja2 text in a policy."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from virtualservice_operator.api.v1alpha1.fields import DnsLabel, Model, extension, rule
+from virtualservice_operator.api.v1alpha1.fields import DnsLabel, Model, extension
+from virtualservice_operator.api.v1alpha1.rules import Rule, repeated
 
 
 class TemplateInclude(Model):
     """A text that templates of the policy can name."""
 
-    model_config = ConfigDict(
-        json_schema_extra=extension(
-            validations=[
-                rule("self.name != 'base'", "base is the built-in template; choose another name", fieldPath=".name")
-            ]
-        )
+    RULES: ClassVar = (
+        Rule(
+            "self.name != 'base'",
+            "base is the built-in template; choose another name",
+            lambda include: include.name != "base",
+            field="name",
+        ),
     )
 
     name: DnsLabel = Field(description="By which extends, include and fragment name it; not base.")
@@ -27,26 +29,28 @@ class TemplateInclude(Model):
 class PolicyTemplate(Model):
     """Jinja2 text that makes the VirtualService, or a developer's rules in it."""
 
-    model_config = ConfigDict(
-        json_schema_extra=extension(
-            validations=[
-                rule(
-                    "has(self.virtualService) || has(self.developerRoutes)",
-                    "a template says virtualService or developerRoutes; includes alone make nothing",
-                ),
-                rule(
-                    "!has(self.renderPer) || self.renderPer != 'Developer' || "
-                    "(has(self.virtualService) && !has(self.developerRoutes))",
-                    "renderPer: Developer needs virtualService, and no developerRoutes: it makes all rules of a developer",
-                    fieldPath=".renderPer",
-                ),
-                rule(
-                    "!has(self.renderPer) || has(self.virtualService)",
-                    "renderPer says how virtualService is rendered; developerRoutes is always rendered per developer",
-                    fieldPath=".renderPer",
-                ),
-            ]
-        )
+    RULES: ClassVar = (
+        Rule(
+            "has(self.virtualService) || has(self.developerRoutes)",
+            "a template says virtualService or developerRoutes; includes alone make nothing",
+            lambda template: template.virtual_service is not None or template.developer_routes is not None,
+        ),
+        Rule(
+            "!has(self.renderPer) || self.renderPer != 'Developer' || "
+            "(has(self.virtualService) && !has(self.developerRoutes))",
+            "renderPer: Developer needs virtualService, and no developerRoutes: it makes all rules of a developer",
+            lambda template: (
+                template.render_per != "Developer"
+                or (template.virtual_service is not None and template.developer_routes is None)
+            ),
+            field="renderPer",
+        ),
+        Rule(
+            "!has(self.renderPer) || has(self.virtualService)",
+            "renderPer says how virtualService is rendered; developerRoutes is always rendered per developer",
+            lambda template: template.render_per is None or template.virtual_service is not None,
+            field="renderPer",
+        ),
     )
 
     virtual_service: Annotated[str, StringConstraints(min_length=1, max_length=32768)] | None = Field(
@@ -72,21 +76,6 @@ class PolicyTemplate(Model):
 
     @model_validator(mode="after")
     def _includes_are_unique(self) -> Self:
-        names = [include.name for include in self.includes or ()]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"includes: {repeated[0]!r} is there twice; keep one entry")
-        return self
-
-    @model_validator(mode="after")
-    def _makes_something(self) -> Self:
-        """Say what the CRD's rules say, for those who come without an API server: `vso render`."""
-        if self.virtual_service is None and self.developer_routes is None:
-            raise ValueError("a template says virtualService or developerRoutes; includes alone make nothing")
-        if self.render_per is not None and self.virtual_service is None:
-            raise ValueError(
-                "renderPer says how virtualService is rendered; developerRoutes is always rendered per developer"
-            )
-        if self.render_per == "Developer" and self.developer_routes is not None:
-            raise ValueError("renderPer: Developer needs virtualService, and no developerRoutes")
+        for name in repeated([include.name for include in self.includes or ()]):
+            raise ValueError(f"includes: {name!r} is there twice; keep one entry")
         return self
