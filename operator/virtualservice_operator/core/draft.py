@@ -22,6 +22,7 @@ from virtualservice_operator.core.template import (
     DEVELOPER_ROUTES,
     RULES,
     VIRTUAL_SERVICE,
+    Metered,
     Render,
     Rendered,
     Renders,
@@ -31,7 +32,7 @@ from virtualservice_operator.core.wording import stored_length
 from virtualservice_operator.printable import shown
 
 # Characters of all variables that one Service's renderings are given.
-_VARIABLES_LIMIT: Final = 4 * 1024 * 1024
+VARIABLES_LIMIT: Final = 4 * 1024 * 1024
 _QUOTED: Final = 80
 _ordered: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
 # Stand in for a developer where nobody has a copy: what comes out for one and not for the other is about a developer.
@@ -48,6 +49,8 @@ class _Limits:
     when: str = ""
 
 
+# What the renderings of all policies for one Service may come to: those in mode Observe and those that fail are among them.
+_OF_ALL_POLICIES: Final = _Limits(8 * RULES, 4 * BYTES)
 # Before equal rules are written once: looking at each takes time.
 _GATHERED: Final = _Limits(4 * RULES, 2 * BYTES, " before equal ones are written once")
 _WRITTEN: Final = _Limits(RULES, BYTES)
@@ -105,7 +108,7 @@ class TemplateFails(Exception):  # noqa: N818 - it says what happened
     """The template comes to nothing for this Service, in words for its author."""
 
 
-def make_draft(scene: Scene, renders: Renders) -> Draft:
+def make_draft(scene: Scene, renders: Metered) -> Draft:
     """Return the operator's rules, or what the template makes of them. Errors: `NeedsRenders`, `TemplateFails`."""
     templated = scene.blocks.templated
     if templated is None:
@@ -147,7 +150,7 @@ def _scope(scene: Scene) -> dict[str, Any]:
 class _Rendering:
     """Asks for renderings of one scene; those that are not there yet are asked for together."""
 
-    def __init__(self, scene: Scene, templated: Templated, renders: Renders) -> None:
+    def __init__(self, scene: Scene, templated: Templated, renders: Metered) -> None:
         self.scene = scene
         self.renders = renders
         self._templated = templated
@@ -164,8 +167,13 @@ class _Rendering:
 
         What is known is counted, also where something before it is missing: what is too much already needs no more of them.
         """
+        if self.renders.rules > _OF_ALL_POLICIES.rules or self.renders.size > _OF_ALL_POLICIES.size:
+            raise TemplateFails(
+                f"template {entry}: the templates of all policies of the Service come to more than {_OF_ALL_POLICIES.rules} rules, "
+                f"or {_OF_ALL_POLICIES.size >> 20} MiB as JSON; let fewer policies, also in mode Observe, have one"
+            )
         policy, template = self._templated.policy.policy, self._templated.template
-        missing, count = dict[Render, None](), _Count(entry, len(values), limits)
+        missing, count = dict[Render, None](), _Count(entry, len(values), limits, self.renders)
         for text in self._variables(entry, values, scene or self.scene):
             render = Render(policy.key, policy.uid, policy.generation, template, entry, text)
             result = self.renders.get(render) if render not in missing else None
@@ -187,10 +195,10 @@ class _Rendering:
         for more in values:
             texts.append(scene.variables(self._templated.template, more))
             size += len(texts[-1])
-            if size > _VARIABLES_LIMIT:
+            if size > VARIABLES_LIMIT:
                 raise TemplateFails(
                     f"template {entry}: the variables of its {len(values)} renderings come to more than "
-                    f"{_VARIABLES_LIMIT >> 20} MiB; mention fewer of them, such as ServiceAnnotations or Developers"
+                    f"{VARIABLES_LIMIT >> 20} MiB; mention fewer of them, such as ServiceAnnotations or Developers"
                 )
         return texts
 
@@ -206,19 +214,24 @@ class _Rendering:
 class _Count:
     """Rules for all developers, counted until they are too many or too much for one VirtualService."""
 
-    def __init__(self, entry: str, developers: int, limits: _Limits) -> None:
+    def __init__(self, entry: str, developers: int, limits: _Limits, meter: Metered | None = None) -> None:
         self._what = f"template {entry}: its rules for all {developers} developers"
         self._limits = limits
         self._number = self._size = 0
+        self._meter = meter
 
     def add(self, rule: str) -> None:
         """Count a rule, as JSON."""
+        size = stored_length(rule)
         self._number += 1
-        self._size += stored_length(rule)
+        self._size += size
         if self._number > self._limits.rules:
             self._refuse(f"are more than {self._limits.rules}")
         if self._size > self._limits.size:
             self._refuse(f"come to more than {self._limits.size >> 20} MiB as JSON")
+        if self._meter is not None:
+            self._meter.rules += 1
+            self._meter.size += size
 
     def _refuse(self, how: str) -> None:
         raise TemplateFails(

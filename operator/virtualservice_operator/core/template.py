@@ -118,6 +118,23 @@ Result = Rendered | Failed
 Renders = Mapping[Render, Result]
 
 
+class Metered(Mapping[Render, Result]):
+    """Results for one plan, and how many rules, and bytes of rules, have been looked at in them, for all policies."""
+
+    def __init__(self, known: Renders) -> None:
+        self._known = known
+        self.rules = self.size = 0
+
+    def __getitem__(self, render: Render) -> Result:
+        return self._known[render]
+
+    def __iter__(self) -> Iterator[Render]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
 class Held(Mapping[Render, Result]):
     """
     What renderings came to, as text: each is decoded when it is looked at.
