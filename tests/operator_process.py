@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ class OperatorProcess:
         *flags: str,
         identity: str | None = None,
         env: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = directory / "operator.log"
@@ -36,7 +37,7 @@ class OperatorProcess:
         self.identity = identity or f"operator-{secrets.token_hex(4)}"
         self._env = {**os.environ, **env} if env is not None else None
         self._argv = [
-            *(sys.executable, "-m", "virtualservice_operator", "run", "--identity", self.identity),
+            *(*under, sys.executable, "-m", "virtualservice_operator", "run", "--identity", self.identity),
             *("--kubeconfig", str(kubeconfig), "--host", "127.0.0.1", "--port", str(self.port)),
             *("--log-format", "text", *flags),
         ]

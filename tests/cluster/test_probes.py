@@ -1,6 +1,7 @@
 """Probes while something is wrong: readiness names it, liveness does not care but for a loop that hangs."""
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from cluster.conftest import ACCOUNT, FLAGS
-from cluster.world import eventually
+from cluster.world import World, eventually, shop_with_alice
 from controlplane.cutter import Cutter
 from controlplane.server import ControlPlane
 from operator_process import OperatorProcess
 
 ROOT = Path(__file__).resolve().parents[2]
+WITHOUT_SECCOMP = (sys.executable, str(Path(__file__).with_name("without_seccomp.py")))
 ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/virtualservice-operator"
 
 
@@ -77,3 +79,22 @@ def test_a_loop_that_hangs_fails_liveness_and_one_that_turns_again_does_not(behi
     assert behind.get("/healthz") == ""
     behind.signal(signal.SIGCONT)
     eventually("it turns", lambda: behind.get("/healthz") == "ok\n")
+
+
+def test_a_kernel_without_seccomp_is_said_in_the_log_and_readiness_stays_true(
+    own_plane: ControlPlane, tmp_path: Path
+) -> None:
+    kubeconfig = own_plane.kubeconfig_for_service_account(*ACCOUNT)
+    world = World.new(own_plane)
+    with OperatorProcess(kubeconfig, tmp_path, *FLAGS, under=WITHOUT_SECCOMP) as operator:
+        shop_with_alice(world, "reviews")
+        world.policy("defaults", "shop", template={"virtualService": '{% extends "base" %}'})
+        world.wait_ready("defaults", "shop")
+        assert world.rules("reviews", "shop") == ["defaults.alice", "default"]
+        assert 'template_renders_total{result="rendered"}' in operator.get("/metrics")
+        said = (
+            "the template worker runs without its system call filter (seccomp: Invalid argument); its other limits hold"
+        )
+        assert said in operator.log.read_text()
+        assert operator.get("/readyz") == "ok\n"
+        assert operator.get("/healthz") == "ok\n"

@@ -193,3 +193,10 @@ def test_a_sample_of_a_template_is_that_of_its_golden_case(path: Path) -> None:
     case = ROOT / f"tests/golden/template-{path.stem}/cluster.yaml"
     assert case.exists()
     assert [item for item in documents(path.read_text()) if item not in documents(case.read_text())] == []
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name_of)
+def test_a_sample_of_a_template_meets_a_real_istio(path: Path) -> None:
+    """Its webhook and `istioctl analyze` look at what the golden case comes to (tests/traffic)."""
+    tables = documents((ROOT / "tests/traffic/s5-templates.yaml").read_text())
+    assert [f"../golden/template-{path.stem}/cluster.yaml"] in [table["cluster"] for table in tables]

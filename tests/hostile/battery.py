@@ -219,3 +219,21 @@ ATTACKS: Final = (
     Attack("the catch-all taken away", "reach", "apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec:\n  hosts: [reviews.shop.svc.cluster.local]\n  http:\n  - {match: [{port: 80, uri: {exact: /}}], directResponse: {status: 200}}\n"),
     Attack("everything answered first", "reach", _spec("  - {directResponse: {status: 200}}")),
 )  # fmt: skip
+
+_OF_EACH: Final = '  - match: [{uri: {exact: "/{{ WHOSE }}/{{ i }}"}}]\n    directResponse: {status: 200BODY}\n'
+_LONG_BODY: Final = ', body: {string: "{{ t ~ t ~ t ~ t }}"}'
+
+
+def _of_each(whose: str, count: int, body: str = "") -> str:
+    rules = _OF_EACH.replace("WHOSE", whose).replace("BODY", body)
+    long = "{% set t = " + repr("😀" * 100) + " %}{% set t = t ~ t ~ t ~ t ~ t ~ t ~ t ~ t ~ t ~ t %}"
+    return long + _spec(f"{{% for i in range({count}) %}}\n{rules}{{% endfor %}}")
+
+
+# Rendered for each of many developers; what each comes to is permitted.
+MANY: Final = (
+    Attack("many rules of each", "memory", _of_each("DeveloperName", 250)),
+    Attack("many rules that are equal", "memory", _of_each("ServiceName", 250)),
+    Attack("long bodies of each", "memory", _of_each("DeveloperName", 12, _LONG_BODY)),
+    Attack("long bodies that are equal", "memory", _of_each("ServiceName", 12, _LONG_BODY)),
+)

@@ -247,6 +247,47 @@ def by_all(attack: Attack, worker: Worker) -> Trial:
     return measured(lambda: (_planned(_cluster(attack), renderer), ""))
 
 
+def by_all_for_many(text: str, developer_count: int, worker: Worker) -> Trial:
+    """Try a template that is rendered for each of many developers, who share one copy."""
+    renderer = Renderer(worker)
+    return measured(lambda: (_planned(_crowd(text, developer_count), renderer), ""))
+
+
+def by_all_of_many(text: str, policy_count: int, worker: Worker) -> Trial:
+    """Try many policies in mode Observe for one Service, each with a template of its own for 40 developers."""
+    renderer, cluster = Renderer(worker), _crowd(text, 40, policy_count)
+
+    def trial() -> tuple[str, str]:
+        check_templates(cluster, renderer)
+        entries = plan_offline(cluster, SERVICE, renderer).entries
+        return "; ".join(dict.fromkeys(entry.rejection.message for entry in entries.values() if entry.rejection)), ""
+
+    return measured(trial)
+
+
+def _crowd(text: str, developer_count: int, observer_count: int = 0) -> Snapshot:
+    objects: list[dict[str, Any]] = [
+        {
+            "kind": "Service",
+            "metadata": {"name": "reviews", "namespace": name},
+            "spec": {"ports": [{"name": "http", "port": 80}]},
+        }
+        for name in ("shop", "team")
+    ]
+    objects.extend({"kind": "Namespace", "metadata": {"name": name}} for name in ("shop", "team"))
+    developers = [{"name": f"d{number}", "namespaces": ["team"]} for number in range(developer_count)]
+    spec = {"developers": developers, "mode": "Observe" if observer_count else "Enforce"}
+    policies = [
+        {
+            "kind": "RoutingPolicy",
+            "metadata": {"namespace": "shop", "name": f"hostile-{number}"},
+            "spec": {**spec, "template": {"renderPer": "Developer", "virtualService": f"{text}# {number}"}},
+        }
+        for number in range(observer_count or 1)
+    ]
+    return Snapshot(SETTINGS, [decode(item) for item in (*objects, *policies)])
+
+
 def _cluster(attack: Attack) -> Snapshot:
     service = {
         "kind": "Service",

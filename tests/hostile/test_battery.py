@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from hostile import layers
-from hostile.battery import ATTACKS, Attack
+from hostile.battery import ATTACKS, MANY, Attack
 from hostile.layers import PlainWorker, Trial
 from rendered import WORKER
 from virtualservice_operator.templates.process import COMPILE_DEADLINE
@@ -16,6 +16,10 @@ from virtualservice_operator.templates.process import COMPILE_DEADLINE
 MOST_OWN: Final = 0.3
 MOST_WORKER: Final = COMPILE_DEADLINE + 0.25
 MOST_MEMORY: Final = 50.0
+MANY_DEVELOPERS: Final = 200
+MANY_POLICIES: Final = 50
+# In many short pieces; the longest plan is a part of it.
+MOST_OWN_OF_ALL: Final = 15.0
 CANARY: Final = "canary-6f1d"
 BY_DATA: Final = ("yaml", "reach")
 
@@ -85,6 +89,28 @@ def test_all_layers_together_stop_it(attack: Attack, told: dict[str, list[tuple[
     told.setdefault("all", []).append((attack, trial))
     assert trial.stopped
     assert "was stopped" not in trial.stopped, "the clock decided, which is another verdict on another machine"
+
+
+@pytest.mark.parametrize("attack", MANY, ids=name_of)
+def test_many_developers_take_no_more_than_one(attack: Attack, told: dict[str, list[tuple[Attack, Trial]]]) -> None:
+    """What one rendering may come to, two hundred may not: all of them are for one VirtualService."""
+    found = layers.cheapest(
+        lambda: layers.by_all_for_many(attack.text, MANY_DEVELOPERS, WORKER), lambda trial: trial.memory < MOST_MEMORY
+    )
+    told.setdefault("all, for many developers", []).append((attack, found))
+    assert found.memory < MOST_MEMORY
+    assert "its rules for all 200 developers" in found.stopped
+
+
+@pytest.mark.parametrize("attack", MANY, ids=name_of)
+def test_many_policies_take_no_more_than_a_few(attack: Attack, told: dict[str, list[tuple[Attack, Trial]]]) -> None:
+    found = layers.cheapest(
+        lambda: layers.by_all_of_many(attack.text, MANY_POLICIES, WORKER), lambda trial: trial.memory < MOST_MEMORY
+    )
+    told.setdefault("all, for many policies", []).append((attack, found))
+    assert found.memory < MOST_MEMORY
+    assert found.own < MOST_OWN_OF_ALL
+    assert "the templates of all policies of the Service come to more than 8192 rules, or 4 MiB" in found.stopped
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=name_of)

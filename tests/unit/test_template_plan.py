@@ -20,9 +20,11 @@ from builders import (
 )
 from rendered import RENDERER, plan_rendered
 from virtualservice_operator.api.conditions import Reason, ServiceState
+from virtualservice_operator.core import check
 from virtualservice_operator.core.changes import Action, Change, Entry
-from virtualservice_operator.core.draft import NOBODY
+from virtualservice_operator.core.draft import NOBODIES
 from virtualservice_operator.core.objects import ClusterObject
+from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.resolution import PlanSettings, Verdict
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.template import Failed
@@ -87,6 +89,25 @@ def test_base_alone_is_what_the_operator_writes() -> None:
         assert http(cluster({**spec, **whole('{% extends "base" %}')})) == http(cluster(spec))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{% extends ("base") %}',
+        "{%+ extends 'base' %}",
+        '{% extends"base" %}',
+        '{% include "base" %}',
+        '{%- include ("base") -%}',
+        '{{ fragment("base") | tojson }}',
+        '{% set b = fragment( "base" ) %}{{ b | tojson }}',
+        '{% include "team" %}',
+    ],
+)
+def test_base_has_its_variables_however_it_is_named(text: str) -> None:
+    team = {"includes": [{"name": "team", "content": '{{ fragment("base") | tojson }}'}]}
+    more = team if "team" in text else {}
+    assert http(cluster(whole(text, **more))) == http(cluster({}))
+
+
 def test_a_plan_says_what_it_needs_and_nothing_else() -> None:
     found = cluster(whole('{% extends "base" %}'))
     checked = plan(found)
@@ -117,6 +138,8 @@ def test_only_what_the_template_mentions_is_given() -> None:
         ("{{ ServiceName }}", {}, 1),
         ("{{ ServiceName }}", {"renderPer": "Developer"}, 1),
         ("{{ DeveloperName }}", {"renderPer": "Service"}, 1),
+        ('{% extends ("base") %}{{ DeveloperName }}', {}, 1),
+        ('{# "base" #}{{ DeveloperName }}', {}, 2),
         ('{% include "x" %}', {"includes": [{"name": "x", "content": "{{ DeveloperName }}"}]}, 2),
         ('{% extends "x" %}', {"includes": [{"name": "x", "content": '{%- extends "base" %}{{ DeveloperName }}'}]}, 1),
     ],
@@ -240,7 +263,72 @@ def test_a_last_rule_may_say_that_it_takes_everything() -> None:
 def test_per_developer_nobody_leaves_nothing_behind() -> None:
     found = cluster({**whole(PER_DEVELOPER), "developers": developers("carol")}, *namespaces("carol"))
     assert http(found) == [{"route": [{"destination": {"host": HOST}}]}]
-    assert NOBODY not in str(http(found))
+
+
+def nobody(text: str) -> Snapshot:
+    """Return a cluster in which the one developer has no copy."""
+    return cluster({**whole(text, renderPer="Developer"), "developers": developers("carol")}, *namespaces("carol"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '("(?i)" ~ re_escape(DeveloperName))',
+        "DeveloperName | upper",
+        "DeveloperName | capitalize",
+        "DeveloperName | replace('-', '')",
+        "DeveloperName | list | last",
+        "DeveloperName[:3]",
+        "(DeveloperName | last)",
+        "(DeveloperName | length) | string",
+        "DeveloperName.partition('-')[0]",
+        "DeveloperNamespace[4:7]",
+        "DeveloperHost | upper",
+    ],
+)
+def test_per_developer_nobody_leaves_nothing_behind_in_whatever_form(value: str) -> None:
+    text = PER_DEVELOPER.replace("{exact: {{ DeveloperName | tojson }}}", f"{{regex: {{{{ ({value}) | tojson }}}}}}")
+    assert text != PER_DEVELOPER
+    assert http(nobody(text)) == [{"route": [{"destination": {"host": HOST}}]}]
+
+
+def test_per_developer_rules_that_are_not_about_a_developer_stay_with_nobody() -> None:
+    text = PER_DEVELOPER.replace(
+        "  http:\n",
+        "  http:\n  - {name: health, match: [{uri: {exact: /vso-nobody-3f9a}}], directResponse: {status: 200}}\n"
+        "{% if DeveloperName == 'carol' %}\n  - {name: x, match: [{uri: {exact: /c}}], directResponse: {status: 200}}\n{% endif %}\n",
+    )
+    assert names(nobody(text)) == ["health", "-"]
+
+
+def test_two_who_are_not_there_have_nothing_in_common() -> None:
+    one, other = NOBODIES
+    assert set(one).isdisjoint(other)
+    assert len(one) != len(other)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("spec:", "metadata: {labels: {of: {{ DeveloperName }}}}\nspec:", "line 3: metadata depends on the developer"),
+        (
+            "  http:",
+            "  exportTo: [{{ DeveloperNamespace }}]\n  http:",
+            "line 5: spec.exportTo depends on the developer",
+        ),
+        ("  - route:", "  - name: {{ DeveloperName }}\n    route:", "where nobody has a copy no rule is left"),
+    ],
+)
+def test_per_developer_nobody_is_not_written_outside_the_rules(before: str, after: str, says: str) -> None:
+    found = entry(nobody(PER_DEVELOPER.replace(before, after, 1)))
+    assert found.rejection is not None
+    assert says in found.rejection.message
+
+
+def test_per_service_there_is_no_developer_to_be_named() -> None:
+    found = entry(cluster(whole(PER_DEVELOPER, renderPer="Service")))
+    assert found.rejection is not None
+    assert "template virtualService, line 6: 'DeveloperName' is undefined" in found.rejection.message
 
 
 def test_per_developer_equal_rules_are_written_once() -> None:
@@ -288,9 +376,9 @@ MANY = """\
 @pytest.mark.parametrize(
     ("developer_count", "whose", "says"),
     [
-        (30, "DeveloperName", "template virtualService: its rules for all developers are 1231, more than 1024"),
-        (101, "DeveloperName", "template virtualService: its rules for all developers are 4242, more than 4096"),
-        (101, "ServiceName", "template virtualService: its rules for all developers are 4242, more than 4096"),
+        (30, "DeveloperName", "template virtualService: its rules for all 30 developers are more than 1024"),
+        (101, "DeveloperName", "template virtualService: its rules for all 101 developers are more than 1024"),
+        (101, "ServiceName", "its rules for all 101 developers are more than 4096 before equal ones are written once"),
     ],
 )
 def test_per_developer_more_rules_than_one_virtual_service_has_are_refused(
@@ -300,12 +388,80 @@ def test_per_developer_more_rules_than_one_virtual_service_has_are_refused(
     found = entry(crowd(developer_count, whole(text)))
     assert found.rejection is not None
     assert says in found.rejection.message
-    assert "write fewer for each developer" in found.rejection.message
+    assert "write fewer and shorter ones for each developer" in found.rejection.message
 
 
 def test_per_developer_equal_rules_do_not_count() -> None:
     text = PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "ServiceName"))
     assert len(http(crowd(90, whole(text)))) == 40 + 90 + 1
+
+
+BODY = """\
+  - match: [{uri: {exact: "/{{ WHOSE }}"}}]
+    directResponse: {status: 200, body: {string: "LONG"}}
+""".replace("LONG", "ü" * 4000)
+
+
+@pytest.mark.parametrize(
+    ("bodies", "says"),
+    [
+        (BODY.replace("WHOSE", "DeveloperName"), "its rules for all 160 developers come to more than 1 MiB as JSON;"),
+        (
+            BODY.replace("WHOSE", "ServiceName") * 2,
+            "come to more than 2 MiB as JSON before equal ones are written once;",
+        ),
+    ],
+    ids=["different", "equal"],
+)
+def test_per_developer_long_rules_are_counted_by_their_bytes(bodies: str, says: str) -> None:
+    found = entry(crowd(160, whole(PER_DEVELOPER.replace("  http:\n", "  http:\n" + bodies))))
+    assert found.rejection is not None
+    assert found.rejection.message.startswith("Service reviews: ")
+    assert says in found.rejection.message
+
+
+@pytest.mark.parametrize(
+    ("developer_count", "spec"),
+    [
+        (120, whole(PER_DEVELOPER.replace("  http:\n", "  http:\n" + BODY.replace("WHOSE", "DeveloperName")))),
+        (120, routes(BODY.replace("WHOSE", "DeveloperName").replace("\n  ", "\n")[2:])),
+    ],
+    ids=["virtualService", "developerRoutes"],
+)
+def test_rules_below_a_mebibyte_are_written(developer_count: int, spec: dict[str, Any]) -> None:
+    assert len(http(crowd(developer_count, spec))) > developer_count
+
+
+def test_what_is_too_much_is_not_rendered_to_the_end_nor_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[Any] = []
+    run_some = RENDERER._worker.run_some
+    monkeypatch.setattr(RENDERER._worker, "run_some", lambda jobs: rendered.extend(jobs) or run_some(jobs))  # type: ignore[func-returns-value]
+    found = crowd(250, whole(PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "DeveloperName"))))
+    assert entry(found).rejection is not None
+    assert len(rendered) < 120
+    rendered.clear()
+    assert entry(found).rejection is not None
+    assert rendered == []
+
+
+def test_a_developer_for_whom_it_fails_is_enough() -> None:
+    """The first one says it all: the others would cost as much."""
+    found = crowd(40, whole(PER_DEVELOPER))
+    check_templates(found, RENDERER)
+    first, *_ = plan(found).needs
+    failed = plan_service(found, key("shop/reviews"), 0.0, {first: Failed("line 1: no")}).entries["defaults"]
+    assert failed.rejection is not None
+    assert failed.rejection.message == "Service reviews: line 1: no"
+
+
+def test_what_the_operator_writes_by_itself_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "BYTES", 1024)
+    found = plan(crowd(30, {})).entries["defaults"]
+    assert (found.state, found.reason) == (ServiceState.FAILED, Reason.OUTPUT_NOT_ALLOWED)
+    assert found.message == (
+        "the VirtualService comes to 5 KiB as JSON, more than 1 KiB; select fewer developers, or write fewer rules and "
+        "shorter bodies"
+    )
 
 
 def test_variables_for_many_developers_are_bounded() -> None:
@@ -324,7 +480,7 @@ def test_variables_for_many_developers_are_bounded() -> None:
 def test_more_rules_of_developers_than_one_virtual_service_has_are_refused() -> None:
     found = entry(crowd(26, routes(MANY.replace("WHOSE", "DeveloperName").replace("  -", "-"))))
     assert found.rejection is not None
-    assert "template developerRoutes: its rules for all developers are 1040, more than 1024" in found.rejection.message
+    assert "template developerRoutes: its rules for all 26 developers are more than 1024" in found.rejection.message
 
 
 @pytest.mark.parametrize(
@@ -355,6 +511,23 @@ def test_per_developer_what_differs_outside_the_rules_is_refused(before: str, af
 
 
 # ---- what may not come out
+
+
+@pytest.mark.parametrize(
+    ("hosts", "says"),
+    [
+        ('["{{ ServiceFQDN }}", "\\u009b31mX"]', r'spec.hosts[1]: "\x9b31mX" is not the Service'),
+        ("[{{ ServiceAnnotations.host | tojson }}]", r'spec.hosts[0]: "moc\u202e.elpmaxe" is not the Service'),
+        ('["{{ ServiceFQDN }}", "{{ DeveloperName }}\\u2028"]', r'"alice\u2028"] for alice and'),
+    ],
+)
+def test_control_characters_are_shown_as_escapes(hosts: str, says: str) -> None:
+    """A message is read on a terminal, which would obey them."""
+    noted = service("shop/reviews", annotations={"host": "moc\u202e.elpmaxe"})
+    found = entry(cluster(whole(PER_DEVELOPER.replace('["{{ ServiceFQDN }}"]', hosts)), noted))
+    said = found.rejection.message if found.rejection is not None else found.message
+    assert says in said
+    assert said.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -448,6 +621,90 @@ def test_what_reaches_too_far_is_not_written(block: str, text: str, says: str) -
     assert (found.state, found.reason) == (ServiceState.FAILED, Reason.OUTPUT_NOT_ALLOWED)
     assert says in found.message
     assert found.message.startswith("template ")
+
+
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        ("mirror: {host: HOST}, mirrors: [{destination: {host: HOST}}]", "mirror: Istio refuses it beside mirrors"),
+        ("rewrite: {uri: /a, uriRegexRewrite: {match: b, rewrite: c}}", "rewrite: has both uri and uriRegexRewrite"),
+        ("rewrite: {}", "rewrite: says nothing; write uri"),
+        ("fault: {}", "fault: makes no trouble; write abort or delay"),
+        ("fault: {abort: {percentage: {value: 5}}}", "fault.abort: has exactly one of httpStatus, grpcStatus"),
+        ("fault: {abort: {httpStatus: 500, grpcStatus: OK}}", "fault.abort: has exactly one of httpStatus, grpcStatus"),
+        (
+            "fault: {delay: {fixedDelay: 1s, percentage: {value: 0.00001}}}",
+            "fault.delay.percentage.value: 1e-05 is less than 0.0001",
+        ),
+        ("retries: {attempts: 1, retryOn: '5xx,oops'}", 'retries.retryOn: "oops" is not known to Istio'),
+        ("retries: {attempts: 1, retryOn: '5xx, reset'}", 'retries.retryOn: " reset" is not known to Istio'),
+        ("headers: {response: {set: {host: a}}}", 'headers.response.set: "host" cannot be changed so'),
+        ("headers: {request: {remove: [host]}}", 'headers.request.remove: "host" cannot be changed so'),
+        (
+            "headers: {request: {set: {host: a}}}, rewrite: {authority: b}",
+            'headers.request: "host" is set twice; keep rewrite.authority',
+        ),
+        ("headers: {request: {set: {host: a}, add: {host: a}}}", 'headers.request: "host" is set twice'),
+    ],
+)
+def test_what_istio_would_refuse_of_a_rule_is_not_written(field: str, says: str) -> None:
+    """Source: istio/istio:pkg/config/validation/virtualservice.go, validateHTTPRoute."""
+    rule = f"- {{match: [{{uri: {{exact: /x}}}}], {field.replace('HOST', HOST)}, route: {{{{ DefaultRule.route | tojson }}}}}}"
+    found = entry(cluster(whole(base("rules_before_default", rule))))
+    assert found.reason is Reason.OUTPUT_NOT_ALLOWED
+    assert f"spec.http[2].{says}" in found.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            f"route: [{', '.join([f'{{destination: {{host: {HOST}}}, weight: 0}}'] * 2)}]",
+            "route: no destination has a weight",
+        ),
+        (f"route: [{', '.join([f'{{destination: {{host: {HOST}}}}}'] * 2)}]", "route: no destination has a weight"),
+        (
+            f"route: [{{destination: {{host: {HOST}}}, headers: {{response: {{remove: [host]}}}}}}]",
+            'route[0].headers.response.remove: "host" cannot be changed so',
+        ),
+        ("redirect: {}", "redirect: leads to the same place; write uri, authority, scheme or port"),
+        ("redirect: {redirectCode: 302}", "redirect: leads to the same place"),
+        ("redirect: {port: 80, derivePort: FROM_REQUEST_PORT}", "redirect: has both port and derivePort"),
+    ],
+)
+def test_what_istio_would_refuse_of_an_answer_is_not_written(answer: str, says: str) -> None:
+    rule = f"- {{match: [{{uri: {{exact: /x}}}}], {answer}}}"
+    found = entry(cluster(whole(base("rules_before_default", rule))))
+    assert found.reason is Reason.OUTPUT_NOT_ALLOWED
+    assert f"spec.http[2].{says}" in found.message
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "mirror: {host: HOST}, rewrite: {authority: b, uri: /a}, fault: {abort: {grpcStatus: OK}}",
+        "retries: {attempts: 1, retryOn: '5xx,503,reset'}, headers: {request: {set: {host: a}}, response: {add: {b: c}}}",
+        "fault: {delay: {fixedDelay: 1s, percentage: {value: 0.0001}}}, rewrite: {uriRegexRewrite: {match: b, rewrite: c}}",
+    ],
+)
+def test_what_istio_takes_of_a_rule_is_written(field: str) -> None:
+    rule = f"- {{match: [{{uri: {{exact: /x}}}}], {field.replace('HOST', HOST)}, route: {{{{ DefaultRule.route | tojson }}}}}}"
+    assert len(http(cluster(whole(base("rules_before_default", rule))))) == 4
+
+
+@pytest.mark.parametrize(
+    ("scopes", "says"),
+    [
+        ('["*", "."]', 'spec.exportTo: ["*", "."] * is everybody, and stands alone'),
+        ("[alice, alice]", "a namespace is there twice (. is shop); keep one"),
+        ('[".", shop]', "a namespace is there twice (. is shop); keep one"),
+    ],
+)
+def test_scopes_that_istio_would_refuse_together_are_not_written(scopes: str, says: str) -> None:
+    found = entry(cluster(whole(PER_DEVELOPER.replace("  http:", f"  exportTo: {scopes}\n  http:"))))
+    assert found.reason is Reason.OUTPUT_NOT_ALLOWED
+    assert says in found.message
+    assert found.message.startswith("template virtualService, line 5: ")
 
 
 @pytest.mark.parametrize(
@@ -571,8 +828,6 @@ def test_a_rendering_that_was_stopped_is_a_failure_of_its_service() -> None:
     found = cluster(whole('{% extends "base" %}'))
     check_templates(found, RENDERER)
     (render,) = plan(found).needs
-    from virtualservice_operator.core.plan import plan_service
-
     stopped = plan_service(found, key("shop/reviews"), 0.0, {render: Failed("stopped", killed=True)})
     assert stopped.entries["defaults"].rejection is not None
 

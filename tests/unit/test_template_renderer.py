@@ -302,6 +302,89 @@ def test_a_wrong_field_is_said_with_line_path_value_and_the_way(before: str, aft
     assert says in result.message
 
 
+METADATA = "metadata: {{{kind}: {{{key}: {value}}}}}\nspec:"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, "x") for key in ("a", "A.b_c-d", "example.com/a", "a-1.b/c", f"{'d' * 63}/a", "n" * 63)),
+        *((key, "x") for key in (f"{'.'.join(['d' * 63] * 3)}.{'d' * 61}/{'n' * 63}",)),
+        *(("a", value) for value in ("''", "v", "V.b_c-d", "v" * 63)),
+    ],
+)
+def test_a_label_that_kubernetes_takes_is_taken(key: str, value: str) -> None:
+    text = WHOLE.replace("spec:", METADATA.format(kind="labels", key=key, value=value))
+    assert isinstance(rendered(text), Rendered)
+
+
+@pytest.mark.parametrize("kind", ["labels", "annotations"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("n" * 64, "n" * 80, f"example.com/{'n' * 64}", f"{'.'.join(['d' * 63] * 4)}/n", f"{'d' * 254}/n"),
+        *("a..b/c", "a.-b/c", "a-/c", "-a/c", ".a/c", "A/c", "a_b/c", "a/", "/a", "a/b/c", "-a", "a-", "_a", "a b"),
+    ],
+)
+def test_a_key_that_kubernetes_refuses_is_refused(kind: str, key: str) -> None:
+    result = rendered(WHOLE.replace("spec:", METADATA.format(kind=kind, key=f'"{key}"', value="x")))
+    assert isinstance(result, Failed)
+    assert "is not written as it must be" in result.message
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("timeout: 0s", "timeout: 0.0s", "retries: {attempts: 1, perTryTimeout: 0ms}"),
+        *("corsPolicy: {maxAge: 1.5s}", "corsPolicy: {maxAge: 0s}", "corsPolicy: {maxAge: 100ms}"),
+        *(
+            "corsPolicy: {allowMethods: [get]}",
+            "corsPolicy: {allowHeaders: [a b]}",
+            "corsPolicy: {exposeHeaders: ['']}",
+        ),
+        *(
+            "match: [{sourceNamespace: A_b}]",
+            "match: [{sourceLabels: {a: b c}}]",
+            "match: [{sourceLabels: {a..b/c: d}}]",
+        ),
+        *("mirror: {host: a, subset: v_1}", "fault: {abort: {grpcStatus: 14}}", "fault: {abort: {grpcStatus: OOPS}}"),
+        *(f"headers: {{request: {{set: {{a: '{value}'}}}}}}" for value in ("50%", "%A", "%A%%", "%A(b%", "%A(b)c%")),
+        'headers: {response: {add: {a: "b\\u0000"}}}',
+    ],
+)
+def test_a_value_that_istio_refuses_is_refused(field: str) -> None:
+    result = rendered(WHOLE.replace("- route:", f"- {field}\n    route:"))
+    assert isinstance(result, Failed), field
+    assert result.message.startswith("template virtualService, line 6: spec.http[0]")
+
+
+@pytest.mark.parametrize("value", ["Not A Namespace", "~", "", "a.b", "-a", "*a", "a" * 64])
+def test_a_scope_that_is_no_namespace_is_refused(value: str) -> None:
+    result = rendered(WHOLE.replace("  http:", f"  exportTo: ['{value}']\n  http:"))
+    assert isinstance(result, Failed)
+    assert "line 5: spec.exportTo[0]: " in result.message
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("timeout: 0.5s", "timeout: 0h1ms", "corsPolicy: {maxAge: 24h}", "corsPolicy: {allowMethods: ['*', GET]}"),
+        *(
+            "corsPolicy: {allowHeaders: ['*', X-A]}",
+            "match: [{sourceNamespace: a-1}]",
+            "mirror: {host: a, subset: v-1}",
+        ),
+        *("match: [{sourceLabels: {example.com/a: 'B_c.d'}}]", "fault: {abort: {grpcStatus: UNAVAILABLE}}"),
+        *(
+            f"headers: {{request: {{set: {{a: '{v}'}}}}}}"
+            for v in ("50%%", "a %HOSTNAME% b", "%REQ(X?Y)%", "%T(%s)%", "ü")
+        ),
+    ],
+)
+def test_a_value_that_istio_takes_is_taken(field: str) -> None:
+    assert isinstance(rendered(WHOLE.replace("- route:", f"- {field}\n    route:")), Rendered)
+
+
 def with_regexes(*regexes: str) -> list[tuple[str, str]]:
     """Return what is wrong about a VirtualService with a rule for each regular expression."""
     route = [{"destination": {"host": "a"}}]

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -37,7 +37,6 @@ from virtualservice_operator.controller.workers import Crew
 from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
 from virtualservice_operator.core.objects import Finding, Key
 from virtualservice_operator.core.plan import plan_service
-from virtualservice_operator.core.template import Failed, Render, Result
 from virtualservice_operator.kube.errors import RARELY, ApiError, judge
 
 logger = logging.getLogger(__name__)
@@ -124,15 +123,16 @@ class Reconciler:
 
         Where nothing can be rendered, the key comes back later.
         """
-        results: dict[Render, Result] = {}
+        held = self._templates.held()
         while True:
             snapshot = self._store.snapshot
-            plan = plan_service(snapshot, key, time.time(), self._templates.with_known(results))
+            plan = plan_service(snapshot, key, time.time(), held)
             if not plan.needs:
-                self._render_again(key, results)
+                if held.was_killed:  # once is chance, three times is the template
+                    self._queue.add_after(key, _RENDER_AGAIN)
                 return plan, editions_of(snapshot, key.namespace)
             try:
-                results |= await self._templates.provide(plan.needs)
+                await self._templates.provide(plan.needs, held)
             except NoWorker:
                 self._queue.add_after(key, _RENDER_AGAIN)
                 return plan, {}
@@ -151,11 +151,6 @@ class Reconciler:
         self._templates.refuse(policy, refusal)
         self._queue.add(plan.key)
         return True
-
-    def _render_again(self, key: Key, results: Mapping[Render, Result]) -> None:
-        """Bring a key back whose template was stopped: once is chance, three times is the template."""
-        if any(isinstance(result, Failed) and result.killed for result in results.values()):
-            self._queue.add_after(key, _RENDER_AGAIN)
 
     def _record_bug(self, key: Key) -> None:
         """Say so in the status; where the bug is in the policies themselves, the log has to do."""

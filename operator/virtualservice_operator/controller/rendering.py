@@ -10,8 +10,7 @@ in the store: from then on the policy is not accepted.
 import asyncio
 import contextlib
 import logging
-from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from virtualservice_operator.core.objects import Finding, Key
 from virtualservice_operator.core.ownership import digest
 from virtualservice_operator.core.plan import check_of
 from virtualservice_operator.core.resolution import ResolvedPolicy, Verdict
-from virtualservice_operator.core.template import Failed, Render, Renders, Result
+from virtualservice_operator.core.template import Failed, Held, Render, Result, parts_of
 from virtualservice_operator.kube.client import KubeClient
 from virtualservice_operator.kube.errors import KubeError
 from virtualservice_operator.templates.process import Worker
@@ -77,35 +76,42 @@ class Templates:
         self._trouble, self._schema = "", ""
         self._refused: set[Key] = set()
 
-    def with_known(self, results: dict[Render, Result]) -> Renders:
-        """Return some results with what was rendered lately."""
-        return ChainMap(results, self._shared.cache)  # type: ignore[arg-type]
+    def held(self) -> Held:
+        """Return what holds the results for one plan, beside what was rendered lately."""
+        return Held(self._shared.cache)
 
-    async def provide(self, needs: Sequence[Render]) -> dict[Render, Result]:
+    async def provide(self, needs: Sequence[Render], held: Held) -> None:
         """
-        Return what each rendering comes to.
+        Enter what renderings come to: all of them, or the first, after which the planner should look whether it needs the rest.
 
         Errors: `NoWorker`.
         """
         with self._tracing.span("render") as span:
-            results = await self._provide(needs)
+            count, failed = await self._provide(needs, held)
             if span.is_recording:
-                _describe(span, results)
-            return results
+                _describe(span, count, failed)
 
-    async def _provide(self, needs: Sequence[Render]) -> dict[Render, Result]:
+    async def _provide(self, needs: Sequence[Render], held: Held) -> tuple[int, Failed | None]:
+        """Return how many were rendered, and the first that failed."""
         self._wanted.set()
         if not self._looked.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._looked.wait(), _SCHEMA_WAIT)
-        results: dict[Render, Result] = {}
-        while left := [render for render in needs if render not in results]:
-            for render, result in (await self._render_some(left)).items():
-                if result is None:
-                    raise NoWorker("the template worker cannot be started; it is tried again")
-                self._judge(render, result)
-                results[render] = result
-        return results
+        count, failed = 0, None
+        for some in parts_of(needs):
+            left = list(some)
+            while left:
+                for render, result in (await self._render_some(left)).items():
+                    if result is None:
+                        raise NoWorker("the template worker cannot be started; it is tried again")
+                    self._judge(render, result)
+                    held.put(render, result)
+                    left.remove(render)
+                    count += 1
+                    failed = failed or (result if isinstance(result, Failed) else None)
+                if held.are_enough():
+                    return count, failed
+        return count, failed
 
     async def _render_some(self, needs: Sequence[Render]) -> dict[Render, Result | None]:
         """Return what comes of one turn; nothing where the namespace became slow while it waited for the quick worker."""
@@ -124,7 +130,7 @@ class Templates:
     async def check(self, resolved: ResolvedPolicy) -> None:
         """See whether a policy's template compiles, and enter the verdict. Errors: `NoWorker`."""
         while resolved.unchecked:
-            await self.provide((check_of(resolved),))
+            await self.provide((check_of(resolved),), self.held())
             found = self._store.snapshot.policy(resolved.policy.key)
             if found is None:
                 return
@@ -197,9 +203,8 @@ class Templates:
         self._starts = restarts
 
 
-def _describe(span: Span, results: Mapping[Render, Result]) -> None:
-    span.say("virtualservice_operator.documents", len(results))
-    failed = next((result for result in results.values() if isinstance(result, Failed)), None)
+def _describe(span: Span, count: int, failed: Failed | None) -> None:
+    span.say("virtualservice_operator.documents", count)
     if failed is not None:
         span.fail("Killed" if failed.killed else Reason.INVALID_TEMPLATE, failed.message)
 

@@ -16,6 +16,8 @@ from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS
 from virtualservice_operator.core.objects import Finding, Key
 from virtualservice_operator.core.reject_body import BODY_LIMIT
+from virtualservice_operator.core.template import BYTES
+from virtualservice_operator.core.wording import stored_size
 
 QUOTED_LIMIT: Final = 200
 
@@ -165,6 +167,18 @@ class VirtualServiceSpec(_Closed):
     hosts: Annotated[list[_Text], Field(min_length=1, max_length=1)]
     export_to: Annotated[list[_Text], Field(min_length=1, max_length=64)] | None = Field(default=None, alias="exportTo")
     http: Annotated[list[_Rule], Field(min_length=1)]
+
+
+def check_size(document: Mapping[str, Any]) -> Finding | None:
+    """Return that a VirtualService is too large to be written; None where it is not."""
+    size = stored_size(document)
+    if size <= BYTES:
+        return None
+    message = (
+        f"the VirtualService comes to {size / 1024:,.0f} KiB as JSON, more than {BYTES >> 10:,} KiB; select fewer developers, or "
+        "write fewer rules and shorter bodies"
+    )
+    return Finding(Reason.OUTPUT_NOT_ALLOWED, message)
 
 
 def check_virtual_service(

@@ -9,7 +9,7 @@ What a VirtualService says before it is stamped: the operator's own rules, or wh
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -18,23 +18,50 @@ from virtualservice_operator.core.contest import TargetKind
 from virtualservice_operator.core.objects import Key
 from virtualservice_operator.core.routes import Rule, Sections, WrittenRule
 from virtualservice_operator.core.template import (
+    BYTES,
     DEVELOPER_ROUTES,
     RULES,
     VIRTUAL_SERVICE,
-    Failed,
+    Metered,
     Render,
     Rendered,
     Renders,
 )
 from virtualservice_operator.core.template_variables import Led, Scene
+from virtualservice_operator.core.wording import stored_length
+from virtualservice_operator.printable import shown
 
-# What the renderings for all developers may come to before equal rules are written once: looking at each takes time.
-_RULES_BEFORE: Final = 4 * RULES
 # Characters of all variables that one Service's renderings are given.
-_VARIABLES_LIMIT: Final = 4 * 1024 * 1024
-_ordered: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
-# Stands in for a developer where nobody has a copy; rules that mention it are left out.
-NOBODY: Final = "vso-nobody-3f9a"
+VARIABLES_LIMIT: Final = 4 * 1024 * 1024
+_QUOTED: Final = 80
+_ordered: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
+# Stand in for a developer where nobody has a copy: what comes out for one and not for the other is about a developer.
+# They have no character in common and not the same length, so that no part of them is equal either.
+NOBODIES: Final = ("vso-nobody-3f9a", "hermit27")
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What the rules for all developers may come to, in number and in bytes as JSON; `when` in words."""
+
+    rules: int
+    size: int
+    when: str = ""
+
+
+# What the renderings of all policies for one Service may come to: those in mode Observe and those that fail are among them.
+_OF_ALL_POLICIES: Final = _Limits(8 * RULES, 4 * BYTES)
+# Before equal rules are written once: looking at each takes time.
+_GATHERED: Final = _Limits(4 * RULES, 2 * BYTES, " before equal ones are written once")
+_WRITTEN: Final = _Limits(RULES, BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of a rendering."""
+
+    render: Render
+    rendered: Rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +69,22 @@ class Part:
     """A piece of the result that a template made: where it stands in the result, and the rendering it comes from."""
 
     path: str
-    rendered: Rendered
+    render: Render
     origin: str
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A spec, the labels and annotations that a template adds, and which parts come from a template."""
+    """
+    A spec, the labels and annotations that a template adds, and which parts come from a template.
+
+    `renders` has what the renderings came to: for where a part comes from, which is asked only when something is wrong.
+    """
 
     spec: dict[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    renders: Renders = field(default_factory=dict, repr=False)
 
     def place(self, path: str) -> str:
         """Return where in the template a field of the spec comes from, in words; '' where the operator wrote it."""
@@ -60,7 +92,8 @@ class Draft:
         if not fitting:
             return ""
         part = max(fitting, key=lambda item: len(item.path))
-        return part.rendered.place(part.origin + path[len(part.path) :])
+        made = self.renders.get(part.render)
+        return made.place(part.origin + path[len(part.path) :]) if isinstance(made, Rendered) else "template"
 
 
 class NeedsRenders(Exception):  # noqa: N818 - it says what happened
@@ -75,7 +108,7 @@ class TemplateFails(Exception):  # noqa: N818 - it says what happened
     """The template comes to nothing for this Service, in words for its author."""
 
 
-def make_draft(scene: Scene, renders: Renders) -> Draft:
+def make_draft(scene: Scene, renders: Metered) -> Draft:
     """Return the operator's rules, or what the template makes of them. Errors: `NeedsRenders`, `TemplateFails`."""
     templated = scene.blocks.templated
     if templated is None:
@@ -84,13 +117,14 @@ def make_draft(scene: Scene, renders: Renders) -> Draft:
     if templated.template.has_developer_routes:
         sections, parts = _with_developer_routes(rendering)
     if not templated.template.has_virtual_service:
-        return Draft(_spec(scene, sections), parts=tuple(parts))
+        return Draft(_spec(scene, sections), {}, tuple(parts), renders)
     if templated.template.per_developer:
         return _per_developer(rendering)
-    values = {"DeveloperRules": list(sections.explicit()), **rendering.nobody()}
-    (rendered,) = rendering.ask(VIRTUAL_SERVICE, [values], replace(scene, sections=sections))
-    spec = {**_scope(scene), **rendered.document["spec"]}
-    return Draft(spec, _metadata(rendered), (Part("", rendered, ""),))
+    # Without the variables of a developer: they would have to be somebody's, and the template's author gets to know the line.
+    values = {"DeveloperRules": list(sections.explicit())}
+    (made,) = rendering.each(VIRTUAL_SERVICE, [values], scene=replace(scene, sections=sections))
+    spec = {**_scope(scene), **made.rendered.document["spec"]}
+    return Draft(spec, _metadata(made.rendered), (Part("", made.render, ""),), renders)
 
 
 def own_draft(scene: Scene) -> Draft:
@@ -116,24 +150,44 @@ def _scope(scene: Scene) -> dict[str, Any]:
 class _Rendering:
     """Asks for renderings of one scene; those that are not there yet are asked for together."""
 
-    def __init__(self, scene: Scene, templated: Templated, renders: Renders) -> None:
+    def __init__(self, scene: Scene, templated: Templated, renders: Metered) -> None:
         self.scene = scene
+        self.renders = renders
         self._templated = templated
-        self._renders = renders
 
-    def ask(self, entry: str, values: Sequence[Mapping[str, Any]], scene: Scene | None = None) -> list[Rendered]:
-        """Return what the template comes to with each of these values beside those of the scene."""
+    def each(
+        self,
+        entry: str,
+        values: Sequence[Mapping[str, Any]],
+        limits: _Limits = _GATHERED,
+        scene: Scene | None = None,
+    ) -> Iterator[Made]:
+        """
+        Yield what the template comes to with each of these values beside those of the scene, one at a time.
+
+        What is known is counted, also where something before it is missing: what is too much already needs no more of them.
+        """
+        if self.renders.rules > _OF_ALL_POLICIES.rules or self.renders.size > _OF_ALL_POLICIES.size:
+            raise TemplateFails(
+                f"template {entry}: the templates of all policies of the Service come to more than {_OF_ALL_POLICIES.rules} rules, "
+                f"or {_OF_ALL_POLICIES.size >> 20} MiB as JSON; let fewer policies, also in mode Observe, have one"
+            )
         policy, template = self._templated.policy.policy, self._templated.template
-        texts = self._variables(entry, values, scene or self.scene)
-        wanted = [Render(policy.key, policy.uid, policy.generation, template, entry, text) for text in texts]
-        found = [self._renders.get(render) for render in wanted]
-        missing = [render for render, result in zip(wanted, found, strict=True) if result is None]
+        missing, count = dict[Render, None](), _Count(entry, len(values), limits, self.renders)
+        for text in self._variables(entry, values, scene or self.scene):
+            render = Render(policy.key, policy.uid, policy.generation, template, entry, text)
+            result = self.renders.get(render) if render not in missing else None
+            if isinstance(result, Rendered):
+                for rule in _rules_in(result.document):
+                    count.add(_ordered(rule))
+                if not missing:
+                    yield Made(render, result)
+            elif result is None:
+                missing[render] = None
+            elif not missing:
+                raise TemplateFails(result.message)
         if missing:
-            raise NeedsRenders(list(dict.fromkeys(missing)))
-        failed = [result for result in found if isinstance(result, Failed)]
-        if failed:
-            raise TemplateFails(failed[0].message)
-        return [result for result in found if isinstance(result, Rendered)]
+            raise NeedsRenders(tuple(missing))
 
     def _variables(self, entry: str, values: Sequence[Mapping[str, Any]], scene: Scene) -> list[str]:
         """Return the variables of each rendering as text; all of them are in memory at once, so they are bounded."""
@@ -141,10 +195,10 @@ class _Rendering:
         for more in values:
             texts.append(scene.variables(self._templated.template, more))
             size += len(texts[-1])
-            if size > _VARIABLES_LIMIT:
+            if size > VARIABLES_LIMIT:
                 raise TemplateFails(
                     f"template {entry}: the variables of its {len(values)} renderings come to more than "
-                    f"{_VARIABLES_LIMIT >> 20} MiB; mention fewer of them, such as ServiceAnnotations or Developers"
+                    f"{VARIABLES_LIMIT >> 20} MiB; mention fewer of them, such as ServiceAnnotations or Developers"
                 )
         return texts
 
@@ -152,13 +206,48 @@ class _Rendering:
         """Return the variables of a developer whose requests go to a Service."""
         return {"DeveloperName": name, "DeveloperNamespace": key.namespace, "DeveloperHost": self.scene.host(key)}
 
-    def nobody(self) -> dict[str, Any]:
-        """Return the variables of nobody."""
-        return self.developer(NOBODY, Key(NOBODY, self.scene.service.key.name))
+    def nobodies(self) -> list[dict[str, Any]]:
+        """Return the variables of two who are not there."""
+        return [self.developer(name, Key(name, self.scene.service.key.name)) for name in NOBODIES]
+
+
+class _Count:
+    """Rules for all developers, counted until they are too many or too much for one VirtualService."""
+
+    def __init__(self, entry: str, developers: int, limits: _Limits, meter: Metered | None = None) -> None:
+        self._what = f"template {entry}: its rules for all {developers} developers"
+        self._limits = limits
+        self._number = self._size = 0
+        self._meter = meter
+
+    def add(self, rule: str) -> None:
+        """Count a rule, as JSON."""
+        size = stored_length(rule)
+        self._number += 1
+        self._size += size
+        if self._number > self._limits.rules:
+            self._refuse(f"are more than {self._limits.rules}")
+        if self._size > self._limits.size:
+            self._refuse(f"come to more than {self._limits.size >> 20} MiB as JSON")
+        if self._meter is not None:
+            self._meter.rules += 1
+            self._meter.size += size
+
+    def _refuse(self, how: str) -> None:
+        raise TemplateFails(
+            f"{self._what} {how}{self._limits.when}; write fewer and shorter ones for each developer, with several matches in "
+            "one rule"
+        )
 
 
 def _metadata(rendered: Rendered) -> dict[str, Any]:
     found: dict[str, Any] = rendered.document.get("metadata") or {}
+    return found
+
+
+def _rules_in(document: Any) -> Sequence[Rule]:
+    """Return the rules of what either text of a template came to."""
+    found: Sequence[Rule] = document if isinstance(document, list) else document["spec"]["http"]
     return found
 
 
@@ -174,18 +263,19 @@ def _with_developer_routes(rendering: _Rendering) -> tuple[Sections, list[Part]]
         {**rendering.developer(item.developer, item.key), "DeveloperRules": [rule.rule for rule in own[_whose(item)]]}
         for item in led
     ]
-    rendered = dict(zip(map(_whose, led), rendering.ask(DEVELOPER_ROUTES, values), strict=True))
-    _require_few(DEVELOPER_ROUTES, sum(len(made.document) for made in rendered.values()), RULES)
-    rules: list[tuple[WrittenRule, Rendered | None, int]] = []
+    made = dict(zip(map(_whose, led), rendering.each(DEVELOPER_ROUTES, values, _WRITTEN), strict=True))
+    rules: list[tuple[WrittenRule, Render | None, int]] = []
     for rule in scene.sections.developers:
         whose = (rule.policy, rule.developer)
-        if rule.kind is not TargetKind.COPY or whose not in rendered:
+        if rule.kind is not TargetKind.COPY or whose not in made:
             rules.append((rule, None, 0))
         elif rule is own[whose][0]:
-            rules.extend(_rendered_rules(rule, rendered[whose]))
+            rules.extend(_rendered_rules(rule, made[whose]))
     ordered = sorted(rules, key=lambda item: item[0].by_source)
     parts = [
-        Part(f"spec.http[{index}]", made, f"[{origin}]") for index, (_, made, origin) in enumerate(ordered) if made
+        Part(f"spec.http[{index}]", render, f"[{origin}]")
+        for index, (_, render, origin) in enumerate(ordered)
+        if render
     ]
     return replace(scene.sections, developers=tuple(rule for rule, _, _ in ordered)), parts
 
@@ -203,8 +293,9 @@ def _rules_of(rules: Sequence[WrittenRule]) -> dict[tuple[str, str], list[Writte
     return found
 
 
-def _rendered_rules(first: WrittenRule, rendered: Rendered) -> Iterator[tuple[WrittenRule, Rendered, int]]:
+def _rendered_rules(first: WrittenRule, made: Made) -> Iterator[tuple[WrittenRule, Render, int]]:
     """Yield a developer's rules, each with a name; those that only look at the caller's namespace stand after all others."""
+    rendered = made.rendered
     for index, rule in enumerate(rendered.document):
         if not _is_selective(rule):
             raise TemplateFails(
@@ -213,7 +304,7 @@ def _rendered_rules(first: WrittenRule, rendered: Rendered) -> Iterator[tuple[Wr
             )
         by_source = all("sourceNamespace" in match and "headers" not in match for match in rule["match"])
         named = {"name": f"{first.policy}.{first.developer}", **rule}
-        yield replace(first, rule=named, by_source=by_source), rendered, index
+        yield replace(first, rule=named, by_source=by_source), made.render, index
 
 
 def _is_selective(rule: Rule) -> bool:
@@ -239,17 +330,94 @@ def _per_developer(rendering: _Rendering) -> Draft:
     """Return what the renderings for each developer come to together; with no copy, what is left without anybody."""
     scene = rendering.scene
     led = scene.led()
-    whom = [rendering.developer(item.developer, item.key) for item in led] or [rendering.nobody()]
+    whom = [rendering.developer(item.developer, item.key) for item in led] or rendering.nobodies()
     values = [{**item, "DeveloperRules": list(scene.sections.explicit())} for item in whom]
-    rendered = rendering.ask(VIRTUAL_SERVICE, values)
-    for name, other in zip([item.developer for item in led][1:], rendered[1:], strict=True):
-        _require_equal(rendered[0], other, led[0].developer, name)
-    rules = _joined(rendered, [item.developer for item in led])
-    kept = [item for item in rules if led or NOBODY not in json.dumps(item[0])]
-    parts = [Part("", rendered[0], "")]
-    parts += [Part(f"spec.http[{index}]", made, f"spec.http[{origin}]") for index, (_, made, origin) in enumerate(kept)]
-    spec = {**_scope(scene), **rendered[0].document["spec"], "http": [rule for rule, _, _ in kept]}
-    return Draft(spec, _metadata(rendered[0]), tuple(parts))
+    made = rendering.each(VIRTUAL_SERVICE, values)
+    joined = _joined_for(made, [item.developer for item in led]) if led else _joined_for_nobody(*made)
+    return joined.draft(scene, rendering.renders)
+
+
+def _joined_for(made: Iterable[Made], developers: Sequence[str]) -> "_Joined":
+    joined = _Joined(developers)
+    for item in made:
+        joined.add(item)
+    return joined
+
+
+def _joined_for_nobody(made: Made, other: Made) -> "_Joined":
+    """Return the rules that are equal for two who are not there, so that none is about a developer."""
+    for path, ours, theirs in _outside_http(made.rendered.document, other.rendered.document):
+        if ours != theirs:
+            raise TemplateFails(
+                f"{made.rendered.place(path)}: {path} depends on the developer; with renderPer: Developer only the rules of http "
+                "may"
+            )
+    joined = _Joined(NOBODIES[:1])
+    joined.add(made, only=frozenset(map(_ordered, _rules_in(other.rendered.document))))
+    if joined.is_empty:
+        raise TemplateFails(
+            "template virtualService: where nobody has a copy no rule is left; end with a rule without match that leads to "
+            "{{ ServiceFQDN }}"
+        )
+    return joined
+
+
+class _Joined:
+    """
+    The rules with a match, one developer's after the other's, then those that take every request of a port.
+
+    Equal rules are written once. Catch-alls that differ would hide each other.
+    """
+
+    def __init__(self, developers: Sequence[str]) -> None:
+        self._developers = developers
+        self._count = _Count(VIRTUAL_SERVICE, len(developers), _WRITTEN)
+        self._first: Made | None = None
+        self._taken = 0
+        self._known: set[str] = set()
+        self._selective: list[tuple[Rule, Render, int]] = []
+        self._catching: list[tuple[Rule, Render, int]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no rule was taken."""
+        return not self._known
+
+    def add(self, made: Made, only: frozenset[str] | None = None) -> None:
+        """Take the next developer's rules, all or only these."""
+        if self._first is None:
+            self._first = made
+        else:
+            _require_equal(self._first.rendered, made.rendered, self._developers[0], self._developers[self._taken])
+        for index, rule in enumerate(_rules_in(made.rendered.document)):
+            text = _ordered(rule)
+            if text not in self._known and (only is None or text in only):
+                self._known.add(text)
+                self._count.add(text)
+                self._place(made, index, rule)
+        self._taken += 1
+
+    def _place(self, made: Made, index: int, rule: Rule) -> None:
+        if _is_selective(rule):
+            self._selective.append((rule, made.render, index))
+        elif not self._taken:
+            self._catching.append((rule, made.render, index))
+        else:
+            raise TemplateFails(
+                f"{made.rendered.place(f'spec.http[{index}]')}: spec.http[{index}] takes every request of a port and differs "
+                f"between {self._developers[0]} and {self._developers[self._taken]}; give it a match, or make it equal for all"
+            )
+
+    def draft(self, scene: Scene, renders: Renders) -> Draft:
+        """Return what all rules come to."""
+        if self._first is None:
+            raise ValueError("nothing was rendered")
+        kept = [*self._selective, *self._catching]
+        parts = [Part("", self._first.render, "")]
+        parts += [Part(f"spec.http[{i}]", render, f"spec.http[{origin}]") for i, (_, render, origin) in enumerate(kept)]
+        document = self._first.rendered.document
+        spec = {**_scope(scene), **document["spec"], "http": [rule for rule, _, _ in kept]}
+        return Draft(spec, _metadata(self._first.rendered), tuple(parts), renders)
 
 
 def _require_equal(first: Rendered, other: Rendered, one: str, another: str) -> None:
@@ -257,18 +425,9 @@ def _require_equal(first: Rendered, other: Rendered, one: str, another: str) -> 
     for path, ours, theirs in _outside_http(first.document, other.document):
         if ours != theirs:
             raise TemplateFails(
-                f"{first.place(path)}: {path} is {_shown(ours)} for {one} and {_shown(theirs)} for {another}; with "
+                f"{first.place(path)}: {path} is {shown(ours, _QUOTED)} for {one} and {shown(theirs, _QUOTED)} for {another}; with "
                 "renderPer: Developer only the rules of http may differ"
             )
-
-
-def _require_few(entry: str, count: int, limit: int) -> None:
-    """Refuse rules that are too many for one VirtualService."""
-    if count > limit:
-        raise TemplateFails(
-            f"template {entry}: its rules for all developers are {count}, more than {limit}; write fewer for each developer, "
-            "with several matches in one rule"
-        )
 
 
 def _outside_http(first: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -277,35 +436,3 @@ def _outside_http(first: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
         yield key, first.get(key), other.get(key)
     for key in sorted({*specs[0], *specs[1]} - {"http"}):
         yield f"spec.{key}", specs[0].get(key), specs[1].get(key)
-
-
-def _joined(rendered: Sequence[Rendered], developers: Sequence[str]) -> list[tuple[Rule, Rendered, int]]:
-    """
-    Return the rules with a match, one developer's after the other's, then those that take every request of a port.
-
-    Equal rules are written once. Catch-alls that differ would hide each other.
-    """
-    _require_few(VIRTUAL_SERVICE, sum(len(made.document["spec"].get("http") or ()) for made in rendered), _RULES_BEFORE)
-    known: set[str] = set()
-    selective: list[tuple[Rule, Rendered, int]] = []
-    catching: list[tuple[Rule, Rendered, int]] = []
-    for number, made in enumerate(rendered):
-        for index, rule in enumerate(made.document["spec"].get("http") or ()):
-            where = selective if _is_selective(rule) else catching
-            text = _ordered(rule)
-            if text in known:
-                continue
-            known.add(text)
-            if number and where is catching:
-                raise TemplateFails(
-                    f"{made.place(f'spec.http[{index}]')}: spec.http[{index}] takes every request of a port and differs "
-                    f"between {developers[0]} and {developers[number]}; give it a match, or make it equal for all"
-                )
-            where.append((rule, made, index))
-    _require_few(VIRTUAL_SERVICE, len(known), RULES)
-    return [*selective, *catching]
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:79] + "…"  # noqa: PLR2004 - long enough to recognise

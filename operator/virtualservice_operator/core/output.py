@@ -5,17 +5,18 @@ Its form was looked at before, by the schema. Here it is about what the planner 
 which copies are permitted, which ports there are.
 """
 
-import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
-from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS
+from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS, RETRY_CONDITIONS, RETRY_STATUS
 from virtualservice_operator.core.draft import Draft, narrowing
 from virtualservice_operator.core.objects import Finding
 from virtualservice_operator.core.template_variables import Scene
+from virtualservice_operator.printable import printable, shown
 
 # Keys under these belong to Kubernetes, Istio, and to tools that would take the object for their own.
 RESERVED_PREFIXES: Final = (
@@ -24,6 +25,9 @@ RESERVED_PREFIXES: Final = (
 )
 _MESH: Final = "mesh"
 _SHOWN: Final = 3
+_QUOTED: Final = 100
+_HOST_HEADER: Final = "host"
+_LEAST_PERCENT: Final = 0.0001
 
 
 def check_draft(draft: Draft, scene: Scene) -> tuple[Finding, ...]:
@@ -32,24 +36,22 @@ def check_draft(draft: Draft, scene: Scene) -> tuple[Finding, ...]:
         _metadata_problems(draft.metadata, scene),
         _host_problems(draft.spec, scene),
         _destination_problems(draft.spec, scene),
+        _scope_problems(draft.spec, scene.service.key.namespace),
         _match_problems(draft.spec),
         _rule_problems(draft.spec),
+        _setting_problems(draft.spec),
+        _header_problems(draft.spec),
         _order_problems(draft.spec.get("http") or (), {port.number for port in scene.service.http_ports}),
     )
     # Thousands of rules can be wrong; to say where each comes from takes time.
-    shown = islice(problems, _SHOWN)
-    return tuple(Finding(Reason.OUTPUT_NOT_ALLOWED, _said(draft, *problem)) for problem in shown)
+    first = islice(problems, _SHOWN)
+    return tuple(Finding(Reason.OUTPUT_NOT_ALLOWED, _said(draft, *problem)) for problem in first)
 
 
 def _said(draft: Draft, path: str, value: Any, text: str) -> str:
     place = draft.place(path)
-    shown = "" if value is None else f" {_shown(value)}"
-    return f"{place + ': ' if place else ''}{path}:{shown} {text}".replace(":  ", ": ")
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 100 else text[:99] + "…"  # noqa: PLR2004 - long enough to recognise
+    quoted = "" if value is None else f" {shown(value, _QUOTED)}"
+    return f"{printable(place) + ': ' if place else ''}{printable(path)}:{quoted} {text}".replace(":  ", ": ")
 
 
 Problem = tuple[str, Any, str]
@@ -84,6 +86,15 @@ def _host_problems(spec: Mapping[str, Any], scene: Scene) -> Iterator[Problem]:
         for gateway in gateways:
             if gateway != _MESH:
                 yield path, gateway, "is not permitted: only mesh; leave gateways out"
+
+
+def _scope_problems(spec: Mapping[str, Any], namespace: str) -> Iterator[Problem]:
+    """Yield what Istio would refuse of exportTo. Source: istio/istio:pkg/config/validation, validateExportTo."""
+    scopes = spec.get("exportTo") or ()
+    if "*" in scopes and len(scopes) > 1:
+        yield "spec.exportTo", scopes, "* is everybody, and stands alone; leave the others out"
+    elif len({namespace if scope == "." else scope for scope in scopes}) < len(scopes):
+        yield "spec.exportTo", scopes, f"a namespace is there twice (. is {namespace}); keep one"
 
 
 def _gateways(spec: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
@@ -143,9 +154,81 @@ def _rule_problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
             for field in ("rewrite", "fault"):
                 if answer in rule and field in rule:
                     yield f"{place}.{field}", None, f"Istio refuses it beside {answer}; leave it out"
-        retries = rule.get("retries") or {}
-        if retries.get("attempts") == 0 and len(retries) > 1:
-            yield f"{place}.retries", retries, "has settings for 0 attempts, which Istio refuses; leave them out"
+        if "mirror" in rule and "mirrors" in rule:
+            yield f"{place}.mirror", None, "Istio refuses it beside mirrors; keep one of them"
+        weights = [route.get("weight", 0) for route in rule.get("route") or ()]
+        if len(weights) > 1 and not any(weights):
+            yield (
+                f"{place}.route",
+                None,
+                "no destination has a weight, so nobody would get a request; give them weights",
+            )
+
+
+def _setting_problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what Istio would refuse of a rule's settings."""
+    for place, rule in _rules(spec):
+        retries, rewrite, redirect = (rule.get(field) for field in ("retries", "rewrite", "redirect"))
+        if retries is not None:
+            yield from _retry_problems(f"{place}.retries", retries)
+        if rewrite is not None and "uri" in rewrite and "uriRegexRewrite" in rewrite:
+            yield f"{place}.rewrite", None, "has both uri and uriRegexRewrite, which Istio refuses; keep one of them"
+        if rewrite == {}:
+            yield f"{place}.rewrite", None, "says nothing; write uri, uriRegexRewrite or authority, or leave it out"
+        if redirect is not None:
+            if redirect.keys() <= {"redirectCode"}:
+                yield f"{place}.redirect", None, "leads to the same place; write uri, authority, scheme or port"
+            if "port" in redirect and "derivePort" in redirect:
+                yield f"{place}.redirect", None, "has both port and derivePort, which Istio refuses; keep one of them"
+        if "fault" in rule:
+            yield from _fault_problems(f"{place}.fault", rule["fault"])
+
+
+def _retry_problems(place: str, retries: Mapping[str, Any]) -> Iterator[Problem]:
+    if retries.get("attempts") == 0 and len(retries) > 1:
+        yield place, retries, "has settings for 0 attempts, which Istio refuses; leave them out"
+    for item in retries.get("retryOn", "").split(",") if "retryOn" in retries else ():
+        if item not in RETRY_CONDITIONS and not re.fullmatch(RETRY_STATUS, item):
+            known = ", ".join(RETRY_CONDITIONS)
+            yield f"{place}.retryOn", item, f"is not known to Istio; write statuses of HTTP and {known}, without spaces"
+
+
+def _fault_problems(place: str, fault: Mapping[str, Any]) -> Iterator[Problem]:
+    if not fault:
+        yield place, None, "makes no trouble; write abort or delay, or leave it out"
+    abort = fault.get("abort")
+    if abort is not None and ("httpStatus" in abort) == ("grpcStatus" in abort):
+        yield f"{place}.abort", None, "has exactly one of httpStatus, grpcStatus"
+    for kind in ("abort", "delay"):
+        share = ((fault.get(kind) or {}).get("percentage") or {}).get("value", 0)
+        if 0 < share < _LEAST_PERCENT:
+            yield f"{place}.{kind}.percentage.value", share, f"is less than {_LEAST_PERCENT}, and not 0"
+
+
+def _header_problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield operations on the host header that Istio refuses: only a request's can be set, and only once."""
+    for place, rule in _rules(spec):
+        places = [(f"{place}.headers", rule.get("headers") or {})]
+        places += [
+            (f"{place}.route[{number}].headers", route.get("headers") or {})
+            for number, route in enumerate(rule.get("route") or ())
+        ]
+        for path, headers in places:
+            for way, operations in headers.items():
+                for operation, names_ in operations.items():
+                    if _HOST_HEADER in names_ and (way == "response" or operation == "remove"):
+                        yield (
+                            f"{path}.{way}.{operation}",
+                            _HOST_HEADER,
+                            "cannot be changed so, says Istio; leave it out",
+                        )
+        request = (rule.get("headers") or {}).get("request") or {}
+        ways = [
+            "authority" in (rule.get("rewrite") or {}),
+            *(_HOST_HEADER in request.get(w, ()) for w in ("set", "add")),
+        ]
+        if sum(ways) > 1:
+            yield f"{place}.headers.request", _HOST_HEADER, "is set twice; keep rewrite.authority"
 
 
 def _rules(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -24,10 +24,17 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.core.blocks import resolve_blocks
 from virtualservice_operator.core.changes import Action, Change, Entry, PlaceholderChange, ServicePlan
-from virtualservice_operator.core.check import check_virtual_service
+from virtualservice_operator.core.check import check_size, check_virtual_service
 from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
-from virtualservice_operator.core.draft import Draft, NeedsRenders, TemplateFails, make_draft, own_draft
+from virtualservice_operator.core.draft import (
+    VARIABLES_LIMIT,
+    Draft,
+    NeedsRenders,
+    TemplateFails,
+    make_draft,
+    own_draft,
+)
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict, who_sees_ours
 from virtualservice_operator.core.foresee import Prospect, foresee_entry
 from virtualservice_operator.core.frozen import find_freezers, named_policies, reaches_refused
@@ -40,7 +47,7 @@ from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.routes import write_rules
 from virtualservice_operator.core.selection import governs, skip_finding
 from virtualservice_operator.core.snapshot import Case, Snapshot, virtual_service_key
-from virtualservice_operator.core.template import Render, Renders, template_of
+from virtualservice_operator.core.template import Metered, Render, Renders, template_of
 from virtualservice_operator.core.template_variables import Scene
 from virtualservice_operator.core.unrouted import delete, delete_orphans, everywhere, frozen, released, skipped
 
@@ -66,14 +73,10 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Render
     unchecked = {policy.policy.key: policy for policy in (*concerned, *named) if policy.unchecked}
     if unchecked:
         return ServicePlan(key, needs=tuple(check_of(policy) for policy in unchecked.values()))
-    case = Case(snapshot, key, service, observed, now, renders)
+    case = Case(snapshot, key, service, observed, now, Metered(renders))
     try:
         plan = _plan_wanted(case, in_precedence(governing))
-        would_be = {
-            observer.policy.key.name: _plan_wanted(case, in_precedence((*governing, observer)))
-            for observer in concerned
-            if observer.observes
-        }
+        would_be = _would_be(case, governing, [policy for policy in concerned if policy.observes])
     except NeedsRenders as missing:
         return ServicePlan(key, needs=missing.renders)
     without = _prospect(case, plan)
@@ -86,6 +89,24 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Render
     moments = [found.due for found in (plan, *would_be.values()) if found.due is not None]
     entries = {**plan.entries, **foreseen}
     return replace(plan, changes=possible, entries=entries, due=min(moments, default=None))
+
+
+def _would_be(
+    case: Case, governing: tuple[ResolvedPolicy, ...], observers: Sequence[ResolvedPolicy]
+) -> dict[str, ServicePlan]:
+    """Return the plan with each of the observers; what is missing for several of them is asked for at once."""
+    found, missing, size = dict[str, ServicePlan](), dict[Render, None](), 0
+    for observer in observers:
+        try:
+            found[observer.policy.key.name] = _plan_wanted(case, in_precedence((*governing, observer)))
+        except NeedsRenders as needs:
+            missing |= dict.fromkeys(needs.renders)
+            size += sum(len(render.variables) for render in needs.renders)
+            if size > VARIABLES_LIMIT:
+                break
+    if missing:
+        raise NeedsRenders(tuple(missing))
+    return found
 
 
 def _comes_too_late(snapshot: Snapshot, change: Change | PlaceholderChange) -> bool:
@@ -244,6 +265,9 @@ def _not_allowed(
 
 def _check(draft: Draft, document: dict[str, Any], scene: Scene) -> tuple[Finding, ...]:
     """Return why a VirtualService must not be written; what a template made has wider limits and a stricter look."""
+    too_large = check_size(document)
+    if too_large is not None:
+        return (too_large,)
     if draft.parts:
         return check_draft(draft, scene)
     reached = {namespace for policy in scene.policies for namespace in policy.namespaces}

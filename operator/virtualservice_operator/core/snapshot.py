@@ -21,7 +21,7 @@ from virtualservice_operator.core.resolution import (
     depends_on_namespace,
     resolve_policy,
 )
-from virtualservice_operator.core.template import Renders
+from virtualservice_operator.core.template import Metered
 
 _Outer = TypeVar("_Outer")
 _Inner = TypeVar("_Inner")
@@ -269,7 +269,7 @@ class Case:
     service: Service | None
     observed: VirtualService | None
     now: float
-    renders: Renders
+    renders: Metered
 
 
 def virtual_service_key(key: Key) -> Key:

@@ -7,7 +7,7 @@ The planner renders nothing. It says what it needs; who called it has that rende
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -15,8 +15,12 @@ from typing import Any, Final
 from virtualservice_operator.api.v1alpha1 import PolicyTemplate
 from virtualservice_operator.core.objects import Key
 
-# So many rules a VirtualService has at the most that a template makes.
+# So many rules a VirtualService has at the most that a template makes, and so many bytes as JSON; the API server takes 1.5 MiB.
 RULES: Final = 1024
+BYTES: Final = 1024 * 1024
+# So many renderings are asked for at once, and after so many bytes of what they come to the planner looks at them.
+AT_ONCE: Final = 8
+LOOK_AT: Final = 512 * 1024
 VIRTUAL_SERVICE: Final = "virtualService"
 DEVELOPER_ROUTES: Final = "developerRoutes"
 # Variables that say the whole Service, so that once is enough.
@@ -31,7 +35,9 @@ _OF_BASE: Final = frozenset(
 _OTHERS: Final = frozenset({"ClusterDomain", "ServiceLabels", "ServiceAnnotations", "ServicePorts", "PolicyName"})
 _ALL: Final = _OF_A_SERVICE | _OF_A_DEVELOPER | _OF_BASE | _OTHERS
 _WORD: Final = re.compile(r"[A-Za-z]+")
-_EXTENDS_BASE: Final = re.compile(r"\{%[-+]?\s*extends\s+[\"']base[\"']")
+# `base` can be extended, included and read as a fragment, with and without brackets; a variable too many does no harm.
+_NAMES_BASE: Final = re.compile(r"[\"']base[\"']")
+_EXTENDS_BASE: Final = re.compile(r"\{%[-+]?\s*extends[\s(]*[\"']base[\"']")
 # No field of a VirtualService has a longer one, but for keys that nobody knows.
 _LONGEST_PATH: Final = 1024
 _ordered: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -112,6 +118,80 @@ Result = Rendered | Failed
 Renders = Mapping[Render, Result]
 
 
+class Metered(Mapping[Render, Result]):
+    """Results for one plan, and how many rules, and bytes of rules, have been looked at in them, for all policies."""
+
+    def __init__(self, known: Renders) -> None:
+        self._known = known
+        self.rules = self.size = 0
+
+    def __getitem__(self, render: Render) -> Result:
+        return self._known[render]
+
+    def __iter__(self) -> Iterator[Render]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+class Held(Mapping[Render, Result]):
+    """
+    What renderings came to, as text: each is decoded when it is looked at.
+
+    As objects they take ten times as much, and many developers lead to many of them. `known` has what was rendered before.
+    """
+
+    def __init__(self, known: Renders) -> None:
+        self._known = known
+        self._kept: dict[Render, bytes | Failed] = {}
+        self._gathered = 0
+        self.was_killed = False
+
+    def __getitem__(self, render: Render) -> Result:
+        kept = self._kept.get(render)
+        if kept is None:
+            return self._known[render]
+        return _decode(kept) if isinstance(kept, bytes) else kept
+
+    def __iter__(self) -> Iterator[Render]:
+        raise TypeError("renderings are asked for, not listed")
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def put(self, render: Render, result: Result) -> None:
+        """Keep a result."""
+        if isinstance(result, Failed):
+            self._kept[render] = result
+            self.was_killed |= result.killed
+            self._gathered = LOOK_AT
+        else:
+            self._kept[render] = data = _encode(result)
+            self._gathered += len(data)
+
+    def are_enough(self) -> bool:
+        """Tell whether the planner should look before more is rendered: one failed, or they are much. Then it begins anew."""
+        if self._gathered < LOOK_AT:
+            return False
+        self._gathered = 0
+        return True
+
+
+def parts_of(needs: Sequence[Render]) -> Iterator[Sequence[Render]]:
+    """Yield so many renderings as are asked for at once, one after the other."""
+    return (needs[start : start + AT_ONCE] for start in range(0, len(needs), AT_ONCE))
+
+
+def _encode(rendered: Rendered) -> bytes:
+    return json.dumps((rendered.document, rendered.lines), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _decode(data: bytes) -> Rendered:
+    document, lines = json.loads(data.decode("utf-8", "surrogatepass"))
+    return Rendered(document, {path: (name, line) for path, (name, line) in lines.items()})
+
+
 def variables_text(values: Mapping[str, Any]) -> str:
     """Return variables as text; their order is that of the code, so equal values are equal texts."""
     return _ordered(values)
@@ -131,7 +211,8 @@ def template_of(written: PolicyTemplate) -> Template:
     )
     texts = [text for name, text in sources if name != DEVELOPER_ROUTES]
     extends_base = any(_EXTENDS_BASE.search(text) for _, text in sources)
-    words = _variables_in(text for _, text in sources) | (_OF_BASE if extends_base else frozenset())
+    names_base = any(_NAMES_BASE.search(text) for _, text in sources)
+    words = _variables_in(text for _, text in sources) | (_OF_BASE if names_base else frozenset())
     shared = _variables_in(texts)
     per_service = extends_base or not shared.isdisjoint(_OF_A_SERVICE)
     by_default = not per_service and not shared.isdisjoint(_OF_A_DEVELOPER)

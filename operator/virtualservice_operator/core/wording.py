@@ -43,6 +43,10 @@ def cut(text: str, limit: int = MESSAGE_LIMIT) -> str:
 
 def stored_size(value: Any) -> int:
     """Return how many bytes a value takes as JSON in the API server's store."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return stored_length(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def stored_length(text: str) -> int:
+    """Return how many bytes a value takes there that is JSON already, without spaces and escapes that need not be."""
     escaped = sum(text.count(character) * (_ESCAPED_SIZE - len(character.encode())) for character in _ESCAPED)
     return len(text.encode(errors="replace")) + escaped

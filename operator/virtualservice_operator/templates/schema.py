@@ -13,11 +13,28 @@ from virtualservice_operator.core.template import RULES
 Schema = dict[str, Any]
 
 # These end with \Z: $ would let a last line break pass.
-_DURATION: Final = WHOLE_MILLISECONDS.removesuffix("$") + r"\Z"
+_DURATION: Final = r"^(?=.*[1-9])" + WHOLE_MILLISECONDS.removeprefix("^").removesuffix("$") + r"\Z"
+_SECONDS: Final = r"^(?=.*[1-9])([0-9]+(h|m|s))+\Z"
 _HEADER: Final = r"^[a-z0-9!#$%&'*+.^_|~-]+\Z"
-_LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z"
+_HEADER_OR_ALL: Final = r"^([A-Za-z0-9!#$%&'*+.^_`|~-]+|\*)\Z"
+# What stands between % is Envoy's to fill in; a single one is an error. Source: istio/istio:pkg/config/validation, validateHeaderValue.
+_HEADER_VALUE: Final = r"^([^%\x00-\x08\x0a-\x1f\x7f]|%%|%[^%()\x00-\x1f\x7f]+(\([^()\x00-\x1f\x7f]+\))?%)*\Z"
+_SUBSET: Final = r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?\Z"
+_NAMESPACE: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
+_SCOPE: Final = r"^([.*]|[a-z0-9]([-a-z0-9]*[a-z0-9])?)\Z"
+# A domain of at most 253 characters, and a name of at most 63.
+# Source: kubernetes:staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go, IsQualifiedName.
+_DOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL_KEY: Final = rf"^((?=[^/]{{1,253}}/){_DOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?\Z"
 _LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?\Z"
 _MATCHES: Final = 256
+# Source: istio/istio:pkg/config/validation/validation.go, supportedCORSMethods; pkg/util/grpc/codes.go.
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*")
+_GRPC: Final = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+)
 
 
 def _object(description: str, required: tuple[str, ...] = (), **properties: Schema) -> Schema:
@@ -82,13 +99,13 @@ _DESTINATION: Final = _object(
     "Where requests go.",
     ("host",),
     host=_HOST,
-    subset=_text("A subset of the Service, which a DestinationRule names.", 63),
+    subset=_text("A subset of the Service, which a DestinationRule names.", 63, pattern=_SUBSET),
     port=_object("The port.", ("number",), number=_number("Its number.", 1, 65535)),
 )
 _OPERATIONS: Final = _object(
     "What is done to headers.",
-    set=_map("Headers to set.", _HEADER, _text("The value.")),
-    add=_map("Headers to add.", _HEADER, _text("The value.")),
+    set=_map("Headers to set.", _HEADER, _text("The value.", pattern=_HEADER_VALUE)),
+    add=_map("Headers to add.", _HEADER, _text("The value.", pattern=_HEADER_VALUE)),
     remove=_list("Headers to remove.", _text("Its name.", 256, pattern=_HEADER)),
 )
 _HEADERS: Final = _object(
@@ -105,8 +122,10 @@ _MATCH: Final = _object(
     withoutHeaders=_map("Headers that must not be there, or not so.", _HEADER, _PRESENT_OR_MATCH),
     queryParams=_map("Parameters of the query.", r"^[^&=#\s]+\Z", _PRESENT_OR_MATCH),
     port=_number("The port of the Service that the client asked for.", 1, 65535),
-    sourceNamespace=_text("The namespace of a caller with a sidecar.", 63),
-    sourceLabels=_map("Labels of a caller with a sidecar.", _LABEL_KEY, {"type": "string", "maxLength": 63}),
+    sourceNamespace=_text("The namespace of a caller with a sidecar.", 63, pattern=_NAMESPACE),
+    sourceLabels=_map(
+        "Labels of a caller with a sidecar.", _LABEL_KEY, {"type": "string", "maxLength": 63, "pattern": _LABEL_VALUE}
+    ),
     gateways=_list("mesh.", _text("Its name.", 317)),
     ignoreUriCase=_flag("Whether upper and lower case of the path are the same."),
 )
@@ -124,17 +143,17 @@ _FAULT: Final = _object(
     abort=_object(
         "An error.",
         httpStatus=_number("The HTTP status.", 200, 599),
-        grpcStatus=_text("The gRPC status.", 32),
+        grpcStatus=_text("The gRPC status.", 32, enum=list(_GRPC)),
         percentage=_PERCENT,
     ),
 )
 _CORS: Final = _object(
     "Cross-origin requests.",
     allowOrigins=_list("Origins that are allowed.", _STRING_MATCH),
-    allowMethods=_list("Methods that are allowed.", _text("Its name.", 32)),
-    allowHeaders=_list("Request headers that are allowed.", _text("Its name.", 256)),
-    exposeHeaders=_list("Response headers that scripts may see.", _text("Its name.", 256)),
-    maxAge=_duration("How long the answer to a preflight is kept."),
+    allowMethods=_list("Methods that are allowed.", _text("Its name.", 32, enum=list(_METHODS))),
+    allowHeaders=_list("Request headers that are allowed.", _text("Its name.", 256, pattern=_HEADER_OR_ALL)),
+    exposeHeaders=_list("Response headers that scripts may see.", _text("Its name.", 256, pattern=_HEADER_OR_ALL)),
+    maxAge=_text("How long the answer to a preflight is kept, in whole seconds.", 32, pattern=_SECONDS),
     allowCredentials=_flag("Whether cookies are sent."),
     unmatchedPreflights=_text(
         "What becomes of a preflight from elsewhere.", 32, enum=["UNSPECIFIED", "FORWARD", "IGNORE"]
@@ -172,7 +191,7 @@ RULE: Final = {
             "The client is sent elsewhere.",
             uri=_text("The path."),
             authority=_text("The host.", 253),
-            scheme=_text("The scheme.", 16),
+            scheme=_text("The scheme.", 16, enum=["http", "https"]),
             port=_number("The port.", 1, 65535),
             derivePort=_text("Which port.", 32, enum=["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"]),
             redirectCode={"type": "integer", "description": "The status.", "enum": [301, 302, 303, 307, 308]},
@@ -203,7 +222,7 @@ SPEC: Final = _object(
     ("hosts", "http"),
     hosts=_list("The Service's own host.", _HOST, 16),
     gateways=_list("mesh.", _text("Its name.", 317)),
-    exportTo=_list("Namespaces whose clients follow it.", _text("A namespace, or ., or *.", 63)),
+    exportTo=_list("Namespaces whose clients follow it.", _text("A namespace, or ., or *.", 63, pattern=_SCOPE)),
     http={**_list("The rules; Istio takes the first that matches.", RULE, RULES)},
 )
 VIRTUAL_SERVICE: Final = _object(

@@ -12,11 +12,12 @@ each costs fuel in proportion to its size. Fuel is counted, not timed: the verdi
 import math
 from typing import Any, Final, Self
 
+from virtualservice_operator.printable import printable as printable  # noqa: PLC0414 - for those who look for it here
+
 FUEL: Final = 100_000
 OUTPUT_LIMIT: Final = 256 * 1024
 TEXT_LIMIT: Final = 256 * 1024
 NODE_LIMIT: Final = 20_000
-QUOTED_LIMIT: Final = 200
 MESSAGE_LIMIT: Final = 600
 INTEGER_LIMIT: Final = 2**63
 _SCALARS: Final = (bool, type(None))
@@ -46,17 +47,6 @@ class Finished(str):
 
 
 TEXTS: Final = (str, Literal, Finished)
-
-
-def printable(text: str, limit: int = QUOTED_LIMIT) -> str:
-    """Cut text from outside, and show control characters as escapes: findings are read on terminals."""
-    cut = text[: limit + 1]
-    shown = cut if cut.isprintable() else "".join(map(_escape, cut))
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def _escape(char: str) -> str:
-    return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
 class Budget:

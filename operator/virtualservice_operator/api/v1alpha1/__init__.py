@@ -10,7 +10,12 @@ from virtualservice_operator.api.v1alpha1.copies import Copies, PlaceholderPolic
 from virtualservice_operator.api.v1alpha1.fields import DEVELOPER_NAME, Model
 from virtualservice_operator.api.v1alpha1.matches import RESERVED_HEADERS, Match
 from virtualservice_operator.api.v1alpha1.reading import read_spec
-from virtualservice_operator.api.v1alpha1.routes import RETRY_CONDITIONS, WHOLE_MILLISECONDS, RouteSettings
+from virtualservice_operator.api.v1alpha1.routes import (
+    RETRY_CONDITIONS,
+    RETRY_STATUS,
+    WHOLE_MILLISECONDS,
+    RouteSettings,
+)
 from virtualservice_operator.api.v1alpha1.selection import DevelopersFrom, LabelSelector, LabelSelectorRequirement
 from virtualservice_operator.api.v1alpha1.spec import RoutingPolicySpec
 from virtualservice_operator.api.v1alpha1.status import RoutingPolicyStatus
@@ -20,6 +25,7 @@ __all__ = [
     "DEVELOPER_NAME",
     "RESERVED_HEADERS",
     "RETRY_CONDITIONS",
+    "RETRY_STATUS",
     "WHOLE_MILLISECONDS",
     "Copies",
     "DevelopersFrom",

@@ -18,7 +18,7 @@ RETRY_CONDITIONS: Final = (
     *("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"),
 )
 # The statuses of HTTP that Go's net/http has a text for.
-_RETRY_STATUS: Final = "^(10[0-3]|20[0-8]|226|30[0-578]|40[0-9]|41[0-8]|42[1-689]|431|451|50[0-8]|51[01])$"
+RETRY_STATUS: Final = "^(10[0-3]|20[0-8]|226|30[0-578]|40[0-9]|41[0-8]|42[1-689]|431|451|50[0-8]|51[01])$"
 _DURATION: Final = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"
 # CEL's duration() fails on what has more than 63 bits of nanoseconds, and the person reads of a conversion. Each of these
 # is well below, even repeated, and none with more digits is within the limit.
@@ -70,10 +70,10 @@ RetryOn = Annotated[
     Ruled(
         (
             Rule(
-                f"self.split(',').all(item, item in {list(RETRY_CONDITIONS)} || item.matches({quoted(_RETRY_STATUS)}))",
+                f"self.split(',').all(item, item in {list(RETRY_CONDITIONS)} || item.matches({quoted(RETRY_STATUS)}))",
                 "takes statuses of HTTP and these conditions, parted by commas without spaces: "
                 + ", ".join(RETRY_CONDITIONS),
-                lambda text: all(item in RETRY_CONDITIONS or fits(_RETRY_STATUS, item) for item in text.split(",")),
+                lambda text: all(item in RETRY_CONDITIONS or fits(RETRY_STATUS, item) for item in text.split(",")),
             ),
         )
     ),
