@@ -1,5 +1,6 @@
 """A small world that is changed step by step, with the operator's part done on the keys that each step touches."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -85,7 +86,7 @@ class World:
         return replace(item, version=self._now)
 
     def _work(self, key: Key) -> None:
-        plan = plan_service(self.cluster, key)
+        plan = plan_service(self.cluster, key, time.time())
         if plan.waiting:
             return
         self.changes += plan.changes
@@ -138,7 +139,7 @@ _DULL: Final = {"key", "version", "uid", "spec_digest", "status_digest", "genera
 def plan_all(world: World) -> Iterator[ServicePlan]:
     """Yield the plan of every key there may be, made anew."""
     for key in KEYS:
-        yield plan_service(world.cluster, key)
+        yield plan_service(world.cluster, key, time.time())
 
 
 def said(plan: ServicePlan) -> dict[str, tuple[Any, ...]]:
