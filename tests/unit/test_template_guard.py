@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from virtualservice_operator.core.template import RULES
 from virtualservice_operator.templates import guard
 from virtualservice_operator.templates.guard import DEPTH_LIMIT, EVENT_LIMIT, WIDTH_LIMIT, Unacceptable, load
 
@@ -176,3 +177,8 @@ def test_each_field_has_its_line_down_to_those_of_a_rule() -> None:
         "spec.http[0].match": 2,
         "spec.http[0].route": 4,
     }
+
+
+def test_a_list_is_as_wide_as_a_virtual_service_has_rules() -> None:
+    """The worker does not import the core, so that the number stands twice."""
+    assert WIDTH_LIMIT == RULES

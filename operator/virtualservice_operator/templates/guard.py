@@ -15,14 +15,13 @@ from typing import Any, Final
 
 import yaml
 
-from virtualservice_operator.core.template import RULES
 from virtualservice_operator.templates.values import OUTPUT_LIMIT
 
 TEXT_LIMIT: Final = OUTPUT_LIMIT
 EVENT_LIMIT: Final = 20_000
 # Nothing in a VirtualService is longer than its list of rules. Building is what costs (libyaml reads a text of the largest
 # size in 2 ms, each event takes 1 to 3 us), so a bomb of keys or items ends at a twentieth of what it would take.
-WIDTH_LIMIT: Final = RULES
+WIDTH_LIMIT: Final = 1024
 DEPTH_LIMIT: Final = 50
 # Lines are kept down to a field of an http rule: spec, http, 0, match.
 LINE_DEPTH: Final = 4
