@@ -79,4 +79,10 @@ def test_an_event_is_about_the_policy_and_its_message_is_bounded() -> None:
         "namespace": "shop",
         "uid": "u1",
     }
-    assert (found["reason"], found["type"], found["message"]) == ("RouteTie", "Warning", "x" * 1000)
+    assert (found["reason"], found["type"], found["message"]) == ("RouteTie", "Warning", "x" * 999 + "…")
+
+
+def test_a_command_in_an_event_is_never_cut_within_a_word() -> None:
+    command = "kubectl annotate namespace alice allow-policies-from=" + "pay,shop," * 100
+    found = event_document(policy("shop/defaults"), Notice("ConsentMissing", "Warning", f"{'x' * 500} {command}"))
+    assert found["message"].endswith(" kubectl annotate namespace alice…")

@@ -17,7 +17,7 @@ from virtualservice_operator.api import names
 from virtualservice_operator.api.v1alpha1 import read_spec
 from virtualservice_operator.core.objects import ClusterObject, Namespace, Policy, Service, VirtualService
 from virtualservice_operator.kube.decode import DECODERS
-from virtualservice_operator.templates.values import printable
+from virtualservice_operator.printable import printable
 
 _CREATED: Final = "1970-01-01T00:00:00Z"
 _LONGEST_NAME: Final = 253

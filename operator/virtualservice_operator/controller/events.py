@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from virtualservice_operator.api import names
 from virtualservice_operator.core.changes import Action, Change, PlaceholderChange
 from virtualservice_operator.core.objects import Key, Policy
-from virtualservice_operator.core.wording import list_few
+from virtualservice_operator.core.wording import cut, list_few
 
 _MESSAGE_LIMIT: Final = 1000
 
@@ -84,7 +84,7 @@ def event_document(policy: Policy, notice: Notice) -> dict[str, Any]:
             "uid": policy.uid,
         },
         "reason": notice.reason,
-        "message": notice.message[:_MESSAGE_LIMIT],
+        "message": cut(notice.message, _MESSAGE_LIMIT),
         "type": notice.type,
         "source": {"component": names.OPERATOR},
         "firstTimestamp": now,

@@ -1,8 +1,6 @@
 """VirtualServices that others wrote and that have our name or claim our host: what is said of each."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
@@ -10,8 +8,7 @@ from virtualservice_operator.core.blocks import Blocks
 from virtualservice_operator.core.objects import Finding, Key, VirtualService
 from virtualservice_operator.core.ownership import clients, clients_of, is_private, outranks, share_clients
 from virtualservice_operator.core.snapshot import Snapshot, virtual_service_key
-
-_SHOWN: Final = 3
+from virtualservice_operator.core.wording import list_few
 
 
 def name_conflict(key: Key, observed: VirtualService | None) -> Finding | None:
@@ -91,16 +88,10 @@ def _lead(rival: VirtualService, namespace: str, seen: frozenset[str] | None, *,
     """Return why a rival goes before ours, by the rules of `outranks`."""
     theirs = clients_of(rival)
     if theirs is not None and seen is None:
-        return f"goes first for clients in {_list(theirs)}, to which alone it is exported"
+        return f"goes first for clients in {list_few(sorted(theirs))}, to which alone it is exported"
     if theirs is not None and seen is not None and rival.key.namespace in (theirs & seen) - {namespace}:
         return f"goes first for clients in its own namespace, {rival.key.namespace}"
     return "ranks first" if is_written else "is older"
-
-
-def _list(namespaces: Collection[str]) -> str:
-    listed = sorted(namespaces)
-    more = len(listed) - _SHOWN
-    return ", ".join(listed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def host_conflict(rival: Rival, snapshot: Snapshot, key: Key) -> Finding:

@@ -6,6 +6,7 @@ from typing import Final
 
 from virtualservice_operator.api.v1alpha1 import RoutingPolicySpec
 from virtualservice_operator.core.variables import NAMES, substitute, unknown_variables
+from virtualservice_operator.printable import printable
 
 BODY_LIMIT: Final = 8192
 # Services, namespaces and developers: none has a longer name.
@@ -28,10 +29,6 @@ def body_problems(spec: RoutingPolicySpec) -> Iterator[str]:
     length = len(substitute(body, dict.fromkeys(NAMES, "n" * _LONGEST_NAME)))
     if length > BODY_LIMIT:
         yield (
-            f"{field}: {_shortened(body)!r} has {length} characters when each variable takes {_LONGEST_NAME}; an answer has "
+            f"{field}: '{printable(body, _SHOWN)}' has {length} characters when each variable takes {_LONGEST_NAME}; an answer has "
             f"{BODY_LIMIT} at the most; shorten it, or use fewer variables"
         )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

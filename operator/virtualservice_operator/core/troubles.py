@@ -4,7 +4,8 @@ What a policy's owner is warned of by an Event, once, when it begins: from all t
 A condition has one reason, that of what comes first; another trouble that stands beside it is no less news.
 
     TemplateInvalid               the template does not compile, or comes to nothing for some Service
-    ConsentMissing                a developer's namespace does not permit routes, or not placeholders
+    ConsentMissing                a developer's namespace does not take routes or placeholders: it does not permit them, or
+                                  the name is taken, or the placeholder was refused
     RouteTie, HostTaken           another policy, or a VirtualService of somebody else, is in the way
     NameConflict                  a VirtualService cannot be written, because its name is taken
     AdmissionRejected             … or because it is refused

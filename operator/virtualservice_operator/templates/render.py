@@ -16,6 +16,7 @@ from jinja2.environment import Environment, Template
 from jinja2.exceptions import TemplateNotFound, TemplateRuntimeError
 from jinja2.runtime import Context
 
+from virtualservice_operator.printable import printable
 from virtualservice_operator.templates import base, syntax
 from virtualservice_operator.templates.environment import HardenedEnvironment, context_cost
 from virtualservice_operator.templates.guard import Loaded, Unacceptable
@@ -24,7 +25,7 @@ from virtualservice_operator.templates.marks import Marks, refuse_marks
 from virtualservice_operator.templates.rendering import Rendering
 from virtualservice_operator.templates.rewrite import edits_output, rewrite
 from virtualservice_operator.templates.syntax import Forbidden
-from virtualservice_operator.templates.values import MESSAGE_LIMIT, Refused, printable
+from virtualservice_operator.templates.values import MESSAGE_LIMIT, Refused
 
 Answer = dict[str, Any]
 _KEPT: Final = 128

@@ -17,9 +17,10 @@ from typing import Any, Final
 from jsonschema.protocols import Validator
 
 from virtualservice_operator.core.template import DEVELOPER_ROUTES, Failed, Render, Rendered, Result
+from virtualservice_operator.printable import printable
 from virtualservice_operator.templates import judge
 from virtualservice_operator.templates.process import Ended, Told, Worker
-from virtualservice_operator.templates.values import MESSAGE_LIMIT, printable
+from virtualservice_operator.templates.values import MESSAGE_LIMIT
 
 KILLS_TO_QUARANTINE: Final = 3
 # A rendering that takes so much CPU time, of the worker and of the operator, makes its namespace slow for a minute; what

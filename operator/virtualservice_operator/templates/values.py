@@ -12,8 +12,6 @@ each costs fuel in proportion to its size. Fuel is counted, not timed: the verdi
 import math
 from typing import Any, Final, Self
 
-from virtualservice_operator.printable import printable as printable  # noqa: PLC0414 - for those who look for it here
-
 FUEL: Final = 100_000
 OUTPUT_LIMIT: Final = 256 * 1024
 TEXT_LIMIT: Final = 256 * 1024

@@ -27,8 +27,12 @@ def read_spec(raw: Any) -> tuple[RoutingPolicySpec | None, tuple[str, ...]]:
         return RoutingPolicySpec.model_validate(raw), ()
     except ValidationError as error:
         found = tuple(_told_once(error.errors(include_url=False)))
-    readable = all(item["type"] == BROKEN for item in found)
-    spec = RoutingPolicySpec.model_validate(raw, context=UNRULED) if readable else None
+    spec = None
+    if all(item["type"] == BROKEN for item in found):
+        try:
+            spec = RoutingPolicySpec.model_validate(raw, context=UNRULED)
+        except ValidationError as error:  # what is looked at only where every part is right by itself
+            found += tuple(_told_once(error.errors(include_url=False)))
     return spec, tuple(_problem(item) for item in found)
 
 

@@ -97,7 +97,7 @@ class RoutingPolicyStatus(Model):
     )
     services: Annotated[tuple[ServiceStatus, ...], Field(max_length=64)] | None = Field(
         default=None,
-        description="The governed Services, problems first; the first 64.",
+        description="The governed Services, problems first; 64 of them, or as many as 30 KiB hold.",
         json_schema_extra=extension(list_type="map", list_map_keys=["name"]),
     )
     omitted_services: int | None = _count("How many more governed Services there are.")
