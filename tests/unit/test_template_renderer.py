@@ -348,7 +348,7 @@ def test_a_key_that_kubernetes_refuses_is_refused(kind: str, key: str) -> None:
             "match: [{sourceLabels: {a..b/c: d}}]",
         ),
         *("mirror: {host: a, subset: v_1}", "fault: {abort: {grpcStatus: 14}}", "fault: {abort: {grpcStatus: OOPS}}"),
-        *(f"headers: {{request: {{set: {{a: '{value}'}}}}}}" for value in ("50%", "%A", "%A%%", "%A(b%", "%A(b)c%")),
+        *(f"headers: {{request: {{set: {{a: '{value}'}}}}}}" for value in ("50%", "%A", "%A%%", "%T(%s)%")),
         'headers: {response: {add: {a: "b\\u0000"}}}',
     ],
 )
@@ -356,6 +356,15 @@ def test_a_value_that_istio_refuses_is_refused(field: str) -> None:
     result = rendered(WHOLE.replace("- route:", f"- {field}\n    route:"))
     assert isinstance(result, Failed), field
     assert result.message.startswith("template virtualService, line 6: spec.http[0]")
+
+
+def test_a_single_percent_sign_is_told_how_it_is_written() -> None:
+    result = rendered(WHOLE.replace("- route:", "- headers: {response: {set: {a: 50%}}}\n    route:"))
+    assert isinstance(result, Failed)
+    assert result.message == (
+        'template virtualService, line 6: spec.http[0].headers.response.set.a: "50%" is not written as it must be: a % is '
+        "written %%, and control characters cannot be written"
+    )
 
 
 @pytest.mark.parametrize("value", ["Not A Namespace", "~", "", "a.b", "-a", "*a", "a" * 64])
@@ -377,8 +386,9 @@ def test_a_scope_that_is_no_namespace_is_refused(value: str) -> None:
         *("match: [{sourceLabels: {example.com/a: 'B_c.d'}}]", "fault: {abort: {grpcStatus: UNAVAILABLE}}"),
         *(
             f"headers: {{request: {{set: {{a: '{v}'}}}}}}"
-            for v in ("50%%", "a %HOSTNAME% b", "%REQ(X?Y)%", "%T(%s)%", "ü")
+            for v in ("50%%", "a %HOSTNAME% b", "%REQ(X?Y)%", "ü", "%REQ(:path):20%", "%REQ(X-A?X-B):10%")
         ),
+        'headers: {request: {set: {a: "%DYNAMIC_METADATA(a:b):20%", b: "%CEL(request.path.startsWith(\'a\'))%"}}}',
     ],
 )
 def test_a_value_that_istio_takes_is_taken(field: str) -> None:

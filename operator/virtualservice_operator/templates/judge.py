@@ -139,6 +139,8 @@ def _unknown(name: str, known: list[str]) -> str:
     return f"there is no such field; {hint}"
 
 
+# What a value is to be like, where its pattern alone says little.
+_WAYS: Final = {schema.HEADER_VALUE: "a % is written %%, and control characters cannot be written"}
 _LIMITS: Final = {
     "minLength": "shorter than",
     "maxLength": "longer than",
@@ -151,11 +153,12 @@ _LIMITS: Final = {
 
 def _limit(error: ValidationError) -> str:
     word = _LIMITS.get(str(error.validator))
+    limit: Any = error.validator_value
     shown = _shown(error.instance)
     if word is not None:
-        return f"{shown} is {word} {error.validator_value}"
+        return f"{shown} is {word} {limit}"
     if error.validator == "pattern":
-        return f"{shown} is not written as it must be: {error.validator_value}"
+        return f"{shown} is not written as it must be: {_WAYS.get(limit, limit)}"
     return f"{shown} does not fit ({error.validator})"
 
 

@@ -17,8 +17,10 @@ _DURATION: Final = r"^(?=.*[1-9])" + WHOLE_MILLISECONDS.removeprefix("^").remove
 _SECONDS: Final = r"^(?=.*[1-9])([0-9]+(h|m|s))+\Z"
 _HEADER: Final = r"^[a-z0-9!#$%&'*+.^_|~-]+\Z"
 _HEADER_OR_ALL: Final = r"^([A-Za-z0-9!#$%&'*+.^_`|~-]+|\*)\Z"
-# What stands between % is Envoy's to fill in; a single one is an error. Source: istio/istio:pkg/config/validation, validateHeaderValue.
-_HEADER_VALUE: Final = r"^([^%\x00-\x08\x0a-\x1f\x7f]|%%|%[^%()\x00-\x1f\x7f]+(\([^()\x00-\x1f\x7f]+\))?%)*\Z"
+# What stands between two % is Envoy's to fill in, and Istio only counts them.
+# Source: istio/istio:pkg/config/validation/agent/validation.go, ValidateHTTPHeaderValue.
+_PLAIN: Final = r"[^%\x00-\x08\x0a-\x1f\x7f]*"
+HEADER_VALUE: Final = rf"^{_PLAIN}(%{_PLAIN}%{_PLAIN})*\Z"
 _SUBSET: Final = r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?\Z"
 _NAMESPACE: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
 _SCOPE: Final = r"^([.*]|[a-z0-9]([-a-z0-9]*[a-z0-9])?)\Z"
@@ -104,8 +106,8 @@ _DESTINATION: Final = _object(
 )
 _OPERATIONS: Final = _object(
     "What is done to headers.",
-    set=_map("Headers to set.", _HEADER, _text("The value.", pattern=_HEADER_VALUE)),
-    add=_map("Headers to add.", _HEADER, _text("The value.", pattern=_HEADER_VALUE)),
+    set=_map("Headers to set.", _HEADER, _text("The value.", pattern=HEADER_VALUE)),
+    add=_map("Headers to add.", _HEADER, _text("The value.", pattern=HEADER_VALUE)),
     remove=_list("Headers to remove.", _text("Its name.", 256, pattern=_HEADER)),
 )
 _HEADERS: Final = _object(
