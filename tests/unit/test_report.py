@@ -54,6 +54,12 @@ FAILED = entry("orders", "Failed", "NameConflict", "VirtualService shop/x has th
 FROZEN = entry("frozen", "Frozen", "PolicyNotAccepted", "stays as it is")
 
 
+def test_the_entries_are_sorted_once() -> None:
+    standing = Standing(given(), {name: entry(name) for name in ("b", "c", "a")}, ())
+    assert [item.service for item in standing.by_name] == ["a", "b", "c"]
+    assert standing.by_name is standing.by_name
+
+
 # ---- a whole status
 
 

@@ -9,7 +9,7 @@ What a policy's status says, from the entries of its Services. Values only: the 
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Final
 
@@ -45,18 +45,18 @@ class Standing:
     What is known about one policy when its status is written.
 
     `entries` are those of the Services it governs, made for its present generation unless listed in `pending`.
-    `observed_generation` is what its status said before.
+    `observed_generation` is what its status said before; `by_name`: the entries by their Services' names.
     """
 
     policy: ResolvedPolicy
     entries: Mapping[str, Entry]
     pending: Collection[str]
     observed_generation: int | None = None
+    by_name: tuple[Entry, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def by_name(self) -> list[Entry]:
-        """Return the entries by their Services' names."""
-        return [entry for _, entry in sorted(self.entries.items())]
+    def __post_init__(self) -> None:
+        """Sort the entries by their Services' names, once for all that look at them."""
+        object.__setattr__(self, "by_name", tuple(self.entries[name] for name in sorted(self.entries)))
 
     @property
     def rejections(self) -> list[Finding]:
