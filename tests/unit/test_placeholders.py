@@ -19,8 +19,9 @@ from builders import (
     service,
     snapshot,
 )
+from virtualservice_operator.core import plan as planning
 from virtualservice_operator.core.changes import Action, Entry, PlaceholderChange, ServicePlan
-from virtualservice_operator.core.objects import Policy, Service
+from virtualservice_operator.core.objects import Key, Policy, Service
 from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.kube.decode import decode_service
@@ -316,6 +317,22 @@ def test_observe_looks_again_when_the_name_of_a_deleted_service_is_no_longer_lef
     found = plan_service(cluster, key("shop/reviews"), now=5)
     assert found.due is None
     assert found.entries["trial"].message.endswith("create placeholder alice/reviews")
+
+
+def test_placeholders_are_foreseen_only_for_policies_that_observe(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+
+    def foresee(_: Snapshot, found: Key, __: object) -> dict[Key, str | None]:
+        asked.append(str(found))
+        return {}
+
+    monkeypatch.setattr(planning, "placeholders_after", foresee)
+    observed(WITH_ALIASES, trial(ALIASES))
+    assert asked
+    asked.clear()
+    cluster = snapshot(WITH_ALIASES, *namespaces("shop", "alice", "bob"), service("shop/reviews"))
+    plan(cluster)
+    assert asked == []
 
 
 # ---- the name is taken

@@ -7,6 +7,7 @@ import pytest
 from builders import (
     SETTINGS,
     as_stored,
+    carry_out,
     change,
     copy_of,
     developers,
@@ -872,6 +873,55 @@ def test_a_policy_that_observes_says_what_its_template_would_change() -> None:
     seen = entry(found, "new")
     assert seen.state is ServiceState.OBSERVED
     assert "mine" in seen.message
+
+
+def observing(number: int, **spec: Any) -> ClusterObject:
+    return policy(
+        f"shop/watcher-{number}", {"mode": "Observe", "priority": -1, "defaultRoute": {"timeout": "5s"}, **spec}
+    )
+
+
+def test_policies_that_observe_do_not_count_the_template_in_force_again() -> None:
+    found = crowd(80, whole(PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "ServiceName"))))
+    for number in range(3):
+        found.put(observing(number))
+    for _ in ("before it is written", "once it stands"):
+        planned = plan_rendered(found, key("shop/reviews"))
+        said = {name: (str(item.state), item.message) for name, item in planned.entries.items()}
+        assert said == {
+            "defaults": ("Programmed", ""),
+            **{f"watcher-{number}": ("Observed", "would change nothing") for number in range(3)},
+        }
+        carry_out(found, planned)
+
+
+def test_past_the_limit_of_all_policies_what_needs_no_more_renderings_is_still_foreseen() -> None:
+    text = whole(PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "ServiceName")))
+    found = crowd(80, text)
+    for number in range(3):
+        found.put(observing(number, **text, priority=1))
+    found.put(observing(9))
+    entries = plan_rendered(found, key("shop/reviews")).entries
+    assert entries["defaults"].state is ServiceState.PROGRAMMED
+    assert "the templates of all policies of the Service come to more than 8192 rules" in entries["watcher-2"].message
+    assert entries["watcher-9"].message == "would change nothing"
+
+
+def test_an_observer_with_whom_the_template_in_force_fails_says_why() -> None:
+    text = PER_DEVELOPER.replace("  http:\n", "  http:\n" + MANY.replace("WHOSE", "DeveloperName"))
+    found = crowd(20, whole(text))
+    more = developers(**{f"e{number}": ["dev"] for number in range(20)})
+    found.put(observing(0, developers=more))
+    for _ in ("before it is written", "once it stands"):
+        planned = plan_rendered(found, key("shop/reviews"))
+        assert planned.entries["defaults"].state is ServiceState.PROGRAMMED
+        seen = planned.entries["watcher-0"]
+        assert (seen.state, seen.planned_change, seen.rejection) == (ServiceState.OBSERVED, "conflict", None)
+        assert seen.message == (
+            "would leave the Service without the template of policy defaults: template virtualService: its rules for all 40 "
+            "developers are more than 1024; write fewer and shorter ones for each developer, with several matches in one rule"
+        )
+        carry_out(found, planned)
 
 
 # ---- labels and annotations

@@ -154,6 +154,7 @@ class _Rendering:
         self.scene = scene
         self.renders = renders
         self._templated = templated
+        self._draft = object()
 
     def each(
         self,
@@ -167,19 +168,22 @@ class _Rendering:
 
         What is known is counted, also where something before it is missing: what is too much already needs no more of them.
         """
-        if self.renders.rules > _OF_ALL_POLICIES.rules or self.renders.size > _OF_ALL_POLICIES.size:
-            raise TemplateFails(
-                f"template {entry}: the templates of all policies of the Service come to more than {_OF_ALL_POLICIES.rules} rules, "
-                f"or {_OF_ALL_POLICIES.size >> 20} MiB as JSON; let fewer policies, also in mode Observe, have one"
-            )
+        is_too_much = self.renders.rules > _OF_ALL_POLICIES.rules or self.renders.size > _OF_ALL_POLICIES.size
         policy, template = self._templated.policy.policy, self._templated.template
-        missing, count = dict[Render, None](), _Count(entry, len(values), limits, self.renders)
+        missing, count = dict[Render, None](), _Count(entry, len(values), limits)
         for text in self._variables(entry, values, scene or self.scene):
             render = Render(policy.key, policy.uid, policy.generation, template, entry, text)
+            if is_too_much and not self.renders.is_counted(render):
+                raise TemplateFails(
+                    f"template {entry}: the templates of all policies of the Service come to more than {_OF_ALL_POLICIES.rules} "
+                    f"rules, or {_OF_ALL_POLICIES.size >> 20} MiB as JSON; let fewer policies, also in mode Observe, have one"
+                )
             result = self.renders.get(render) if render not in missing else None
             if isinstance(result, Rendered):
-                for rule in _rules_in(result.document):
-                    count.add(_ordered(rule))
+                sizes = [stored_length(_ordered(rule)) for rule in _rules_in(result.document)]
+                self.renders.count(render, sizes, self._draft)
+                for size in sizes:
+                    count.add(size)
                 if not missing:
                     yield Made(render, result)
             elif result is None:
@@ -214,24 +218,19 @@ class _Rendering:
 class _Count:
     """Rules for all developers, counted until they are too many or too much for one VirtualService."""
 
-    def __init__(self, entry: str, developers: int, limits: _Limits, meter: Metered | None = None) -> None:
+    def __init__(self, entry: str, developers: int, limits: _Limits) -> None:
         self._what = f"template {entry}: its rules for all {developers} developers"
         self._limits = limits
         self._number = self._size = 0
-        self._meter = meter
 
-    def add(self, rule: str) -> None:
-        """Count a rule, as JSON."""
-        size = stored_length(rule)
+    def add(self, size: int) -> None:
+        """Count a rule, by its bytes as JSON."""
         self._number += 1
         self._size += size
         if self._number > self._limits.rules:
             self._refuse(f"are more than {self._limits.rules}")
         if self._size > self._limits.size:
             self._refuse(f"come to more than {self._limits.size >> 20} MiB as JSON")
-        if self._meter is not None:
-            self._meter.rules += 1
-            self._meter.size += size
 
     def _refuse(self, how: str) -> None:
         raise TemplateFails(
@@ -393,7 +392,7 @@ class _Joined:
             text = _ordered(rule)
             if text not in self._known and (only is None or text in only):
                 self._known.add(text)
-                self._count.add(text)
+                self._count.add(stored_length(text))
                 self._place(made, index, rule)
         self._taken += 1
 

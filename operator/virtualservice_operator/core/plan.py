@@ -79,10 +79,7 @@ def plan_service(snapshot: Snapshot, key: Key, now: float = 0.0, renders: Render
         would_be = _would_be(case, governing, [policy for policy in concerned if policy.observes])
     except NeedsRenders as missing:
         return ServicePlan(key, needs=missing.renders)
-    without = _prospect(case, plan)
-    foreseen = {
-        name: foresee_entry(would.entries[name], without, _prospect(case, would)) for name, would in would_be.items()
-    }
+    foreseen = _foreseen(case, plan, would_be) if would_be else {}
     before, after = placeholder_changes(snapshot, key, plan.placeholders)
     changes = (*before, *plan.changes, *after, *delete_orphans(snapshot, key))
     possible = tuple(change for change in changes if not _comes_too_late(snapshot, change))
@@ -107,6 +104,26 @@ def _would_be(
     if missing:
         raise NeedsRenders(tuple(missing))
     return found
+
+
+def _foreseen(case: Case, plan: ServicePlan, would_be: Mapping[str, ServicePlan]) -> dict[str, Entry]:
+    """Return the entries of the observers, each by the plan with it."""
+    without = _prospect(case, plan)
+    return {
+        name: foresee_entry(_entry_with(name, would, plan), without, _prospect(case, would))
+        for name, would in would_be.items()
+    }
+
+
+def _entry_with(name: str, would: ServicePlan, plan: ServicePlan) -> Entry:
+    """Return an observer's entry of the plan with it; where another policy's template fails only then, it says so."""
+    entry = would.entries[name]
+    for other, found in would.entries.items():
+        if other != name and found.rejection is not None and plan.entries[other].rejection is None:
+            why = found.rejection.message.removeprefix(f"Service {entry.service}: ")
+            message = f"would leave the Service without the template of policy {other}: {why}"
+            return replace(entry, state=ServiceState.FAILED, reason=found.rejection.reason, message=message)
+    return entry
 
 
 def _comes_too_late(snapshot: Snapshot, change: Change | PlaceholderChange) -> bool:

@@ -119,11 +119,27 @@ Renders = Mapping[Render, Result]
 
 
 class Metered(Mapping[Render, Result]):
-    """Results for one plan, and how many rules, and bytes of rules, have been looked at in them, for all policies."""
+    """
+    Results for one plan, and how many rules, and bytes of rules, have been looked at in them, for all policies.
+
+    A rendering counts for the draft that is the first to look at it: those in force are looked at again for each policy in
+    mode Observe. There it counts for every developer for whom it comes to the same.
+    """
 
     def __init__(self, known: Renders) -> None:
         self._known = known
+        self._counted: dict[Render, object] = {}
         self.rules = self.size = 0
+
+    def is_counted(self, render: Render) -> bool:
+        """Tell whether a rendering's rules are among those that were looked at."""
+        return render in self._counted
+
+    def count(self, render: Render, rules: Sequence[int], draft: object) -> None:
+        """Count the rules of a rendering, each by its bytes, unless another draft has counted them."""
+        if self._counted.setdefault(render, draft) is draft:
+            self.rules += len(rules)
+            self.size += sum(rules)
 
     def __getitem__(self, render: Render) -> Result:
         return self._known[render]
