@@ -78,9 +78,10 @@ def loop_in_c() -> None:
 
 
 def eat_memory() -> None:
+    """Take memory until there is none left, and touch none of it: that would take time, and another limit would come first."""
     held = []
     while True:
-        held.append(bytearray(1 << 24))
+        held.append(bytes(1 << 24))
 
 
 def wait() -> None:
