@@ -114,7 +114,7 @@ def cheapest(trial: Callable[[], Trial], is_cheap: Callable[[Trial], bool]) -> T
             break
         other = trial()
         best = replace(
-            best,
+            other if other.worker < best.worker else best,
             own=min(best.own, other.own),
             worker=min(best.worker, other.worker),
             memory=min(best.memory, other.memory),

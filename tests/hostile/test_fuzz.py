@@ -18,7 +18,9 @@ def worker() -> Iterator[Worker]:
 
 @pytest.mark.parametrize("seed", [*kept_seeds(), *range(300)])
 def test_no_template_is_odd(worker: Worker, seed: int) -> None:
-    assert try_seed(worker, seed) == ""
+    """A kill counts when it comes three times in a row, as it does for a policy: the machine may have been busy."""
+    tries = (try_seed(worker, seed) for _ in range(3))
+    assert next((told for told in tries if told != "killed"), "killed") == ""
 
 
 def test_a_seed_is_one_template() -> None:
