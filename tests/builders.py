@@ -11,7 +11,9 @@ from virtualservice_operator.core.objects import ClusterObject, Key, Namespace, 
 from virtualservice_operator.core.plan import plan_service
 from virtualservice_operator.core.resolution import PlanSettings, ResolvedPolicy
 from virtualservice_operator.core.snapshot import Snapshot
+from virtualservice_operator.core.template import Render, Result
 from virtualservice_operator.kube.decode import DECODERS, decode_virtual_service
+from virtualservice_operator.templates.renderer import Renderer
 
 SETTINGS: Final = PlanSettings()
 KINDS: Final[Mapping[str, type[ClusterObject]]] = {
@@ -257,6 +259,14 @@ def outcome(item: Change | PlaceholderChange) -> VirtualService | Service | None
     if isinstance(item, PlaceholderChange):
         return replace(item.observed, placeholder=False, placed=None, external_name=False)
     return replace(item.observed, marked=False, service_label=None, owners=frozenset(), destinations=frozenset())
+
+
+def render_all(renderer: Renderer, needs: Sequence[Render]) -> dict[Render, Result]:
+    """Return what each rendering comes to, turn after turn. One that is absent could not be tried: there is no worker."""
+    found: dict[Render, Result | None] = {}
+    while left := [render for render in dict.fromkeys(needs) if render not in found]:
+        found |= renderer.render_some(left)
+    return {render: result for render, result in found.items() if result is not None}
 
 
 def _destination(rule: Mapping[str, Any]) -> str:

@@ -23,9 +23,9 @@ from rendered import RENDERER, plan_rendered
 from virtualservice_operator.api.conditions import Reason, ServiceState
 from virtualservice_operator.core import check
 from virtualservice_operator.core.changes import Action, Change, Entry
-from virtualservice_operator.core.draft import NOBODIES
 from virtualservice_operator.core.objects import ClusterObject
 from virtualservice_operator.core.plan import plan_service
+from virtualservice_operator.core.renderings import NOBODIES
 from virtualservice_operator.core.resolution import PlanSettings, Verdict
 from virtualservice_operator.core.snapshot import Snapshot
 from virtualservice_operator.core.template import Failed

@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from builders import render_all
 from rendered import RENDERER
 from virtualservice_operator.api.v1alpha1 import PolicyTemplate
 from virtualservice_operator.core.objects import Key
@@ -55,7 +56,7 @@ def render(text: str = WHOLE, *, generation: int = 1, variables: str = "{}", **m
 
 def rendered(text: str) -> Any:
     wanted = render(text, variables=json.dumps({"ClusterDomain": "cluster.local"}))
-    return RENDERER.render([wanted])[wanted]
+    return render_all(RENDERER, [wanted])[wanted]
 
 
 def told(data: Any) -> Told:
@@ -76,14 +77,14 @@ def test_equal_renderings_are_asked_for_once() -> None:
     worker = Scripted(GOOD)
     renderer = Renderer(worker)
     for generation in (1, 2):
-        (result,) = renderer.render([render(generation=generation), render(generation=generation)]).values()
+        (result,) = render_all(renderer, [render(generation=generation), render(generation=generation)]).values()
         assert isinstance(result, Rendered)
     assert len(worker.asked) == 1
 
 
 def test_other_variables_are_another_rendering() -> None:
     worker = Scripted(GOOD, GOOD)
-    Renderer(worker).render([render(variables="{}"), render(variables='{"a":1}')])
+    render_all(Renderer(worker), [render(variables="{}"), render(variables='{"a":1}')])
     assert len(worker.asked) == 2
 
 
@@ -91,13 +92,13 @@ def test_a_kill_is_not_kept_and_the_third_quarantines_until_the_next_generation(
     seen: list[str] = []
     worker = Scripted(KILLED, KILLED, KILLED, GOOD)
     renderer = Renderer(worker, lambda result, _: seen.append(result))
-    found = [result for _ in range(5) if isinstance(result := renderer.render([render()])[render()], Failed)]
+    found = [result for _ in range(5) if isinstance(result := render_all(renderer, [render()])[render()], Failed)]
     assert [result.killed for result in found] == [True, True, True, False, False]
     assert "took too long or too much memory, and was stopped" in found[0].message
     assert "was stopped 3 times" in found[2].message
     assert "until the policy is changed" in found[4].message
     assert len(worker.asked) == 3
-    assert isinstance(renderer.render([render(generation=2)])[render(generation=2)], Rendered)
+    assert isinstance(render_all(renderer, [render(generation=2)])[render(generation=2)], Rendered)
     assert seen == ["killed", "killed", "killed", "rendered"]
 
 
@@ -110,7 +111,7 @@ def test_a_namespace_is_slow_for_a_while_after_a_long_rendering() -> None:
         (KILLED, True),
     ):
         renderer = Renderer(Scripted(item))
-        renderer.render([render()])
+        render_all(renderer, [render()])
         assert renderer.shared.is_slow("shop") is expected
         assert not renderer.shared.is_slow("other")
 
@@ -128,7 +129,7 @@ def test_a_turn_ends_with_the_first_rendering_that_takes_long() -> None:
 
 def test_the_third_kill_is_the_last_however_many_renderings_are_asked_for() -> None:
     worker = Scripted(KILLED, KILLED, KILLED)
-    results = Renderer(worker).render([render(variables=str(number)) for number in range(256)])
+    results = render_all(Renderer(worker), [render(variables=str(number)) for number in range(256)])
     assert len(results) == 256
     assert sum(isinstance(result, Failed) and result.killed for result in results.values()) == 3
     assert len(worker.asked) == 3
@@ -152,18 +153,18 @@ def test_renderers_that_share_count_kills_together() -> None:
     shared = Shared()
     one, two = Renderer(Scripted(KILLED, KILLED), shared=shared), Renderer(Scripted(KILLED), shared=shared)
     for renderer in (one, two, one):
-        renderer.render([render()])
+        render_all(renderer, [render()])
     assert one.is_quarantined(render())
     assert two.is_quarantined(render())
 
 
 def test_without_a_worker_nothing_is_said_about_the_template() -> None:
-    assert Renderer(Scripted(Told(None, Ended.UNAVAILABLE))).render([render()]) == {}
+    assert render_all(Renderer(Scripted(Told(None, Ended.UNAVAILABLE))), [render()]) == {}
 
 
 def test_a_check_has_no_document() -> None:
     check = render(entry=None, variables="")
-    assert Renderer(Scripted(Told({"ok": True}))).render([check]) == {check: Rendered(None, {})}
+    assert render_all(Renderer(Scripted(Told({"ok": True}))), [check]) == {check: Rendered(None, {})}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_check_has_no_document() -> None:
     ids=str,
 )
 def test_an_answer_of_another_form_is_a_failure(answer: Any) -> None:
-    (result,) = Renderer(Scripted(Told(answer))).render([render()]).values()
+    (result,) = render_all(Renderer(Scripted(Told(answer))), [render()]).values()
     assert isinstance(result, Failed)
 
 
@@ -198,7 +199,7 @@ def test_what_is_said_of_a_worker_s_answer_is_short_and_printable_whatever_it_ho
         {"ok": False, "template": odd, "line": 1, "message": odd},
     ]
     for answer in answers:
-        (result,) = Renderer(Scripted(Told(answer))).render([render()]).values()
+        (result,) = render_all(Renderer(Scripted(Told(answer))), [render()]).values()
         assert isinstance(result, Failed)
         assert result.message.isprintable()
         assert len(result.message) < 1000
@@ -207,7 +208,7 @@ def test_what_is_said_of_a_worker_s_answer_is_short_and_printable_whatever_it_ho
 @pytest.mark.parametrize("answer", [None, [], "ok", 5], ids=str)
 def test_an_answer_that_is_no_mapping_counts_as_a_kill(answer: Any) -> None:
     renderer = Renderer(Scripted(*[Told(answer)] * 3))
-    results = [renderer.render([render()])[render()] for _ in range(3)]
+    results = [render_all(renderer, [render()])[render()] for _ in range(3)]
     assert all(isinstance(result, Failed) and result.killed for result in results)
     assert renderer.is_quarantined(render())
 
@@ -471,7 +472,7 @@ def test_a_thousand_honest_regular_expressions_are_taken() -> None:
 def test_what_judging_costs_counts_as_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge, "problems", lambda *_: [("a", str(sum(range(3_000_000))))])
     renderer = Renderer(Scripted(GOOD))
-    renderer.render([render()])
+    render_all(renderer, [render()])
     assert renderer.shared.is_slow("shop")
 
 
@@ -555,7 +556,7 @@ def test_a_field_that_the_installed_istio_does_not_know_is_refused() -> None:
     worker = Worker()
     renderer = Renderer(worker)
     renderer.use_schema(schema.strict(INSTALLED))
-    results = renderer.render([known, unknown])
+    results = render_all(renderer, [known, unknown])
     worker.close()
     assert isinstance(results[known], Rendered)
     assert results[unknown] == Failed(
@@ -576,9 +577,9 @@ def test_what_was_judged_by_a_schema_that_is_replaced_meanwhile_is_not_kept(monk
         return found
 
     monkeypatch.setattr(judge, "problems", replaced_meanwhile)
-    assert isinstance(renderer.render([render()])[render()], Rendered)
+    assert isinstance(render_all(renderer, [render()])[render()], Rendered)
     monkeypatch.setattr(judge, "problems", judged)
-    assert isinstance(renderer.render([render()])[render()], Failed)
+    assert isinstance(render_all(renderer, [render()])[render()], Failed)
 
 
 def test_a_strict_schema_is_closed_where_fields_are_listed() -> None:

@@ -13,8 +13,9 @@ from typing import Any, Final
 from virtualservice_operator.api import names
 from virtualservice_operator.api.conditions import Reason
 from virtualservice_operator.api.v1alpha1 import RESERVED_HEADERS, RETRY_CONDITIONS, RETRY_STATUS
-from virtualservice_operator.core.draft import Draft, narrowing
+from virtualservice_operator.core.draft import Draft
 from virtualservice_operator.core.objects import Finding
+from virtualservice_operator.core.routes import narrowing
 from virtualservice_operator.core.template_variables import Scene
 from virtualservice_operator.printable import printable, shown
 
@@ -208,27 +209,22 @@ def _fault_problems(place: str, fault: Mapping[str, Any]) -> Iterator[Problem]:
 def _header_problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield operations on the host header that Istio refuses: only a request's can be set, and only once."""
     for place, rule in _rules(spec):
-        places = [(f"{place}.headers", rule.get("headers") or {})]
-        places += [
-            (f"{place}.route[{number}].headers", route.get("headers") or {})
-            for number, route in enumerate(rule.get("route") or ())
-        ]
-        for path, headers in places:
+        for path, headers in _headers(place, rule):
             for way, operations in headers.items():
-                for operation, names_ in operations.items():
-                    if _HOST_HEADER in names_ and (way == "response" or operation == "remove"):
-                        yield (
-                            f"{path}.{way}.{operation}",
-                            _HOST_HEADER,
-                            "cannot be changed so, says Istio; leave it out",
-                        )
+                for operation, named in operations.items():
+                    if _HOST_HEADER in named and (way == "response" or operation == "remove"):
+                        said = "cannot be changed so, says Istio; leave it out"
+                        yield f"{path}.{way}.{operation}", _HOST_HEADER, said
         request = (rule.get("headers") or {}).get("request") or {}
-        ways = [
-            "authority" in (rule.get("rewrite") or {}),
-            *(_HOST_HEADER in request.get(w, ()) for w in ("set", "add")),
-        ]
-        if sum(ways) > 1:
+        times = sum(_HOST_HEADER in request.get(operation, ()) for operation in ("set", "add"))
+        if times + ("authority" in (rule.get("rewrite") or {})) > 1:
             yield f"{place}.headers.request", _HOST_HEADER, "is set twice; keep rewrite.authority"
+
+
+def _headers(place: str, rule: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield f"{place}.headers", rule.get("headers") or {}
+    for number, route in enumerate(rule.get("route") or ()):
+        yield f"{place}.route[{number}].headers", route.get("headers") or {}
 
 
 def _rules(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -27,14 +27,7 @@ from virtualservice_operator.core.changes import Action, Change, Entry, Placehol
 from virtualservice_operator.core.check import check_size, check_virtual_service
 from virtualservice_operator.core.contest import Contest, contend
 from virtualservice_operator.core.copies import choose_copies
-from virtualservice_operator.core.draft import (
-    VARIABLES_LIMIT,
-    Draft,
-    NeedsRenders,
-    TemplateFails,
-    make_draft,
-    own_draft,
-)
+from virtualservice_operator.core.draft import Draft, make_draft, own_draft
 from virtualservice_operator.core.foreign import find_rival, host_conflict, host_taken, name_conflict, who_sees_ours
 from virtualservice_operator.core.foresee import Prospect, foresee_entry
 from virtualservice_operator.core.frozen import find_freezers, named_policies, reaches_refused
@@ -43,6 +36,7 @@ from virtualservice_operator.core.output import check_draft
 from virtualservice_operator.core.ownership import differs, digest, stamp
 from virtualservice_operator.core.placeholders import Placement, placeholder_changes, placeholders_after
 from virtualservice_operator.core.precedence import in_precedence
+from virtualservice_operator.core.renderings import VARIABLES_LIMIT, NeedsRenders, TemplateFails
 from virtualservice_operator.core.resolution import ResolvedPolicy
 from virtualservice_operator.core.routes import write_rules
 from virtualservice_operator.core.selection import governs, skip_finding

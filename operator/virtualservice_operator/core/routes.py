@@ -4,7 +4,7 @@ From who gets which request to the http rules of a VirtualService; the catch-all
 Source: Istio takes the first rule that matches, and a port with rules but no catch-all answers 404 (docs/istio.md).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,3 +158,22 @@ def _default_rules(service: Service, blocks: Blocks, domain: str) -> Iterator[Ru
             **settings,
             "route": [{"destination": _destination(service, domain, port)}],
         }
+
+
+# ---- what a rule takes
+
+
+def is_selective(rule: Rule) -> bool:
+    """Tell whether a rule takes some requests of a port only."""
+    matches = rule.get("match") or ()
+    return bool(matches) and all(map(narrowing, matches))
+
+
+def narrowing(match: Mapping[str, Any]) -> frozenset[str]:
+    """
+    Return the fields of a match that leave requests of its port out.
+
+    An empty mapping leaves none out, nor does the beginning that every path has, nor the one gateway that is permitted.
+    """
+    filled = {key for key, value in match.items() if value not in ({}, {"prefix": "/"})}
+    return frozenset(filled - {"port", "name", "gateways", "ignoreUriCase"})

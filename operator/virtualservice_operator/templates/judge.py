@@ -1,7 +1,6 @@
 """A template's output against a schema: what does not fit, in words for the template's author."""
 
 import difflib
-import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
@@ -10,6 +9,7 @@ import re2
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.protocols import Validator
 
+from virtualservice_operator.printable import shown
 from virtualservice_operator.templates import schema
 
 _SHOWN: Final = 3
@@ -116,17 +116,17 @@ def _explain(error: ValidationError, root: str) -> Iterator[tuple[str, str]]:
             missing = [name for name in limit if name not in value]
             yield path or "the document", f"{', '.join(missing)} is missing; add it"
         case "type":
-            yield path or "the document", f"{_shown(value)} is not {_TYPES.get(str(limit), str(limit))}"
+            yield path or "the document", f"{shown(value, _QUOTED)} is not {_TYPES.get(str(limit), str(limit))}"
         case "oneOf" if path.endswith("]"):
             yield path, f"a rule has exactly one of {', '.join(schema.ANSWERS)}"
         case "minProperties" | "maxProperties" if isinstance(value, dict):
             known = ", ".join(error.schema.get("properties", {})) if isinstance(error.schema, dict) else ""
             yield path, f"it has {len(value)} fields; write one of {known}" if known else "it has too many fields"
         case "format":
-            yield path, f"{_shown(value)} {error.cause}"
+            yield path, f"{shown(value, _QUOTED)} {error.cause}"
         case "enum" | "const":
             allowed = limit if isinstance(limit, list) else [limit]
-            yield path, f"{_shown(value)} is not {' or '.join(map(str, allowed))}"
+            yield path, f"{shown(value, _QUOTED)} is not {' or '.join(map(str, allowed))}"
         case _:
             yield path or "the document", _limit(error)
 
@@ -154,14 +154,9 @@ _LIMITS: Final = {
 def _limit(error: ValidationError) -> str:
     word = _LIMITS.get(str(error.validator))
     limit: Any = error.validator_value
-    shown = _shown(error.instance)
+    told = shown(error.instance, _QUOTED)
     if word is not None:
-        return f"{shown} is {word} {limit}"
+        return f"{told} is {word} {limit}"
     if error.validator == "pattern":
-        return f"{shown} is not written as it must be: {_WAYS.get(limit, limit)}"
-    return f"{shown} does not fit ({error.validator})"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+        return f"{told} is not written as it must be: {_WAYS.get(limit, limit)}"
+    return f"{told} does not fit ({error.validator})"

@@ -6,7 +6,6 @@ makes its namespace slow: it waits in another line than the others.
 """
 
 import hashlib
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 from jsonschema.protocols import Validator
 
-from virtualservice_operator.core.template import DEVELOPER_ROUTES, Failed, Render, Rendered, Result
+from virtualservice_operator.core.template import DEVELOPER_ROUTES, Failed, Render, Rendered, Result, decode, encode
 from virtualservice_operator.printable import printable
 from virtualservice_operator.templates import judge
 from virtualservice_operator.templates.process import Ended, Told, Worker
@@ -63,7 +62,7 @@ class Cache(Mapping[Render, Result]):
         with self._lock:
             data = self._kept[place]
             self._kept.move_to_end(place)
-        return _decode(data)
+        return decode(data)
 
     def __iter__(self) -> Iterator[Render]:
         raise TypeError("renderings are asked for, not listed")
@@ -73,7 +72,7 @@ class Cache(Mapping[Render, Result]):
 
     def put(self, render: Render, result: Result, era: int | None = None) -> None:
         """Keep a result; unless everything was forgotten since an era, when it was begun."""
-        place, data = _place(render), _encode(result)
+        place, data = _place(render), encode(result)
         with self._lock:
             if era is not None and era != self._era:
                 return
@@ -142,13 +141,6 @@ class Renderer:
         """Hold what templates make against the schema of the installed VirtualService too; None where it is not known."""
         self._installed = judge.make_validator(installed) if installed is not None else None
         self.cache.clear()
-
-    def render(self, needs: Sequence[Render]) -> dict[Render, Result]:
-        """Return what each comes to. One that is absent could not be tried: there is no worker."""
-        results: dict[Render, Result | None] = {}
-        while left := [render for render in dict.fromkeys(needs) if render not in results]:
-            results |= self.render_some(left)
-        return {render: result for render, result in results.items() if result is not None}
 
     def render_some(self, needs: Sequence[Render]) -> dict[Render, Result | None]:
         """
@@ -300,16 +292,3 @@ def _lines(lines: Any) -> dict[str, tuple[str, int]]:
         for path, place in lines.items()
         if isinstance(place, list) and len(place) == 2 and isinstance(place[1], int)  # noqa: PLR2004 - template, line
     }
-
-
-def _encode(result: Result) -> bytes:
-    if isinstance(result, Failed):
-        return json.dumps({"failed": result.message}).encode()
-    return json.dumps({"document": result.document, "lines": result.lines}).encode()
-
-
-def _decode(data: bytes) -> Result:
-    held = json.loads(data)
-    if "failed" in held:
-        return Failed(held["failed"])
-    return Rendered(held["document"], {path: (name, line) for path, (name, line) in held["lines"].items()})
