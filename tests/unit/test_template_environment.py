@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from jinja2 import nodes
 
+from virtualservice_operator.templates import base
 from virtualservice_operator.templates.render import Renderer
 from virtualservice_operator.templates.values import FUEL, Budget, Refused
 
@@ -385,6 +387,40 @@ def test_texts_that_were_refused_are_forgotten_in_the_order_of_their_use(rendere
     for number in range(300):
         renderer.load(f"once-{number}", {"virtualService": "{{ nobody }}"})
         assert renderer.known("often") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "includes", "said"),
+    [
+        pytest.param(
+            '{% extends "base" %}\n{% block spec %}{% endblock %}',
+            {},
+            "virtualService:2: base has no block spec; its blocks are metadata, rules_before_default, default_rule",
+            id="base",
+        ),
+        pytest.param(
+            "{% extends 'x' %}{% block b %}{% endblock %}",
+            {"x": "a: 1"},
+            "virtualService:1: x has no block b; it has none",
+            id="without blocks",
+        ),
+        pytest.param(
+            "{% extends 'x' %}{% block c %}{% endblock %}",
+            {"x": '{% extends "base" %}{% block metadata %}{% block b %}{% endblock %}{% endblock %}'},
+            "virtualService:1: x has no block c; its blocks are metadata, b, rules_before_default, default_rule",
+            id="of a team",
+        ),
+    ],
+)
+def test_a_block_that_the_parent_does_not_have_is_refused(
+    renderer: Renderer, text: str, includes: dict[str, str], said: str
+) -> None:
+    assert message(renderer, text, includes) == said
+
+
+def test_the_blocks_of_base_are_those_that_are_named(renderer: Renderer) -> None:
+    tree = renderer._environment.parse(base.TEXT)
+    assert tuple(block.name for block in tree.find_all(nodes.Block)) == base.BLOCKS
 
 
 def test_templates_that_lead_back_to_themselves_are_refused(renderer: Renderer) -> None:

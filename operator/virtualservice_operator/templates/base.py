@@ -10,6 +10,7 @@ A block's text begins at the left margin; `base` moves it to where it belongs.
 
 from typing import Final
 
+BLOCKS: Final = ("metadata", "rules_before_default", "default_rule")
 TEXT: Final = """\
 apiVersion: networking.istio.io/v1
 kind: VirtualService

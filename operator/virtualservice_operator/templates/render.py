@@ -136,6 +136,7 @@ class Renderer:
         for item in parsed:
             syntax.check(item, known, assigned)
         syntax.refuse_cycles({item.name: item.references for item in parsed})
+        syntax.refuse_unknown_blocks(parsed)
         edits = any(edits_output(item.tree) for item in parsed)
         fragments = dict(ChainMap(*map(syntax.fragments, parsed)))
         return Compiled({item.name: self._build(item.name, item.tree, digest) for item in parsed}, edits, fragments)

@@ -10,6 +10,8 @@ from typing import Final, TypeGuard
 
 from jinja2 import Environment, nodes
 
+from virtualservice_operator.templates.base import BLOCKS
+
 SOURCE_LIMIT: Final = 64 * 1024
 CODE_LIMIT: Final = 12 * 1024
 TOKEN_LIMIT: Final = 4_000
@@ -196,6 +198,33 @@ def refuse_cycles(edges: Mapping[str, Collection[tuple[str, int]]]) -> None:
             if target not in done and target in edges:
                 waiting.append((target, iter(edges[target])))
                 path.append(target)
+
+
+def refuse_unknown_blocks(parsed: Sequence[Parsed]) -> None:
+    """Refuse blocks that the parent does not have: Jinja leaves them out without a word."""
+    by_name = {item.name: item for item in parsed}
+    for item in parsed:
+        parent = _parent(item)
+        known = _blocks_of(parent, by_name) if parent is not None else ()
+        for node in item.tree.body:
+            if parent is not None and isinstance(node, nodes.Block) and node.name not in known:
+                there = f"its blocks are {', '.join(known)}" if known else "it has none"
+                raise Forbidden(item.name, node.lineno, f"{parent} has no block {node.name}; {there}")
+
+
+def _parent(parsed: Parsed) -> str | None:
+    """Return the template that one always extends."""
+    found = (node.template for node in parsed.tree.body if isinstance(node, nodes.Extends))
+    return next((node.value for node in found if isinstance(node, nodes.Const)), None)
+
+
+def _blocks_of(name: str | None, by_name: Mapping[str, Parsed]) -> list[str]:
+    """Return the blocks of a template and of those that it extends."""
+    found: dict[str, None] = {}
+    while name is not None and name in by_name:
+        found |= dict.fromkeys(node.name for node, _ in by_name[name].all_nodes if isinstance(node, nodes.Block))
+        name = _parent(by_name[name])
+    return [*found, *(block for block in BLOCKS if name == BASE and block not in found)]
 
 
 class _Checker:
